@@ -1,0 +1,55 @@
+# Two commands matter: `make quickstart` (the main job) and `make test` (all checks, all tests).
+# Both need only Python >= 3.10, pip, make and git; everything is installed into $(VENV).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+WORKERS ?= 2
+
+# One arithmetic thread a test process: the processes share the cores.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help quickstart test check format clean
+
+help:
+	@echo "make quickstart   environment, installation, the main job: train, evaluate and use SMCA on generated data"
+	@echo "make test         everything installed, checks, all tests"
+	@echo "make check        format, lint, types, security, in under a minute"
+	@echo "make format       rewrite the code in the project's format"
+	@echo "make clean        remove the environment and caches (runs are kept)"
+
+quickstart: $(VENV)/.main
+	unset OMP_NUM_THREADS; $(BIN)/smca quickstart
+
+test: check
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/pyrefly check --summary=none
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml smca
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --quiet --fix-only .
+	$(BIN)/ruff format --quiet .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+
+# Stamps: an environment is installed once, and again only when pyproject.toml changes.
+$(VENV)/.created:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.main: pyproject.toml | $(VENV)/.created
+	@echo "installing smca and what the main job needs into $(VENV) (minutes the first time)"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.main
+	@echo "installing what the tests need into $(VENV)"
+	$(PIP) --editable '.[dev]'
+	@touch $@

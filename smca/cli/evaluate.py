@@ -1,0 +1,70 @@
+"""`smca eval`: the twelve COCO numbers of a model on a data set."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smca.cli.parsing import Parser, at_least
+from smca.cli.process import start
+
+if TYPE_CHECKING:
+    from smca.evaluation.coco import Summary
+
+
+def add(parser: Parser) -> None:
+    """Add the command to `parser`."""
+    command = parser.add_command(
+        "eval", "Evaluate a model on a data set with the twelve COCO numbers and AP per class."
+    )
+    command.add_argument("model", type=Path, metavar="MODEL", help="model folder")
+    command.add_argument("data", type=Path, metavar="DATA", help="folder or file of a data set")
+    command.add_argument("--split", choices=("train", "val"), default="val", help="which part of the data")
+    command.add_argument("--batch", type=at_least(int, 1), default=4, metavar="N", help="images at once")
+    command.add_argument("--workers", type=at_least(int, 0), default=2, metavar="N", help="loader processes")
+    command.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    command.add_argument("--strict", action="store_true", help="stop at missing or unreadable images")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers for machines")
+    command.add_argument("--report", type=Path, metavar="DIR", help="write an HTML report with pictures")
+    command.set_defaults(run=run)
+
+
+def run(arguments: Namespace) -> None:
+    """Evaluate, print the table and write what was asked for."""
+    start()
+    from smca.evaluation.command import evaluate_folder
+    from smca.files import write_json
+
+    summary = evaluate_folder(
+        arguments.model,
+        arguments.data,
+        split=arguments.split,
+        batch=arguments.batch,
+        workers=arguments.workers,
+        device=arguments.device,
+        strict=arguments.strict,
+        report=arguments.report,
+    )
+    _show(summary)
+    if arguments.json:
+        write_json(arguments.json, summary)
+
+
+def _show(summary: Summary) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from smca.evaluation.report import class_rows, number_rows
+
+    numbers = Table(box=None, pad_edge=False, show_header=False)
+    for key, value, meaning in number_rows(summary):
+        numbers.add_row(f"[bold]{key}[/bold]", value, f"[dim]{meaning}[/dim]")
+    classes = Table("class", "AP, %", box=None, pad_edge=False, header_style="bold")
+    for name, value in class_rows(summary):
+        classes.add_row(Text(name), value)
+    console = Console(highlight=False)
+    console.print(numbers)
+    console.print()
+    console.print(classes)

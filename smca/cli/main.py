@@ -1,0 +1,48 @@
+"""The `smca` command: builds the parser, runs one command and turns errors into exit statuses.
+
+Exit status: 0 on success, 2 for a user's mistake (one line on stderr), 130 on Ctrl-C, 1 for a defect.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from smca.cli import data, evaluate, explain, info, predict, quickstart, recipes, resume, train
+from smca.cli.parsing import Parser, new_parser
+from smca.errors import SmcaError
+
+DESCRIPTION = "SMCA: a DETR detector with spatially modulated co-attention, to train, use and study."
+
+
+def build_parser() -> Parser:
+    """Return the parser of the whole command line, commands in the order of use."""
+    parser = new_parser("smca", DESCRIPTION)
+    quickstart.add(parser)
+    recipes.add(parser)
+    info.add(parser)
+    data.add(parser)
+    train.add(parser)
+    resume.add(parser)
+    evaluate.add(parser)
+    predict.add(parser)
+    explain.add(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command in `argv` (default: the process's own words) and return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = build_parser().parse(words)
+        arguments.run(arguments)
+    except SmcaError as error:
+        if "--debug" in words:
+            traceback.print_exc()
+        print(f"smca: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("smca: interrupted", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,179 @@
+"""Training transforms of DETR and SMCA: flip, crop, multi-scale resize, on uint8 images and boxes in pixels.
+
+Half of the images are resized as they are: shorter side drawn from `short_sides`, longer side at most
+`long_side`. The other half are cropped first, where DETR resizes to a shorter side of `crop_resize`, cuts out
+`crop_smallest`..`crop_largest` pixels each way, and resizes as before. Here the same window is cut from the
+original, so that the picture is resampled once.
+
+Resizing is bilinear with antialiasing to the size transformers' image processors compute, so training at a
+size sees what evaluation at that size sees. Every draw comes from the generator given: an item is a function
+of it alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torchvision.transforms.v2 import InterpolationMode, functional
+from transformers.image_transforms import get_size_with_aspect_ratio
+
+from smca.errors import ConfigurationError
+from smca.sizes import ImageSize
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What training does to an image: flip, crop and jitter are a probability, a probability, and a strength
+    in 0..1.
+    """
+
+    short_sides: tuple[int, ...]
+    long_side: int
+    crop_resize: tuple[int, ...] = ()
+    crop_smallest: int = 0
+    crop_largest: int = 0
+    flip: float = 0.5
+    crop: float = 0.5
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.short_sides or min(self.short_sides) < 1 or self.long_side < 1:
+            raise ConfigurationError(
+                f"image sides must be positive, found short {self.short_sides} and long {self.long_side}"
+            )
+        if self.crop and (not self.crop_resize or not 0 < self.crop_smallest <= self.crop_largest):
+            raise ConfigurationError(
+                "crop needs crop_resize and 0 < crop_smallest <= crop_largest, or set crop=0"
+            )
+        for name in ("flip", "crop", "jitter"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigurationError(f"{name} must lie in 0..1, found {getattr(self, name)}")
+
+    @classmethod
+    def paper(cls, short_side: int = 800, jitter: float = 0.0) -> Augmentation:
+        """The paper's values, in proportion where `short_side`, the largest shorter side, is not its 800."""
+
+        def scaled(pixels: int) -> int:
+            return max(1, round(pixels * short_side / 800))
+
+        return cls(
+            short_sides=tuple(map(scaled, range(480, 801, 32))),
+            long_side=scaled(1333),
+            crop_resize=tuple(map(scaled, (400, 500, 600))),
+            crop_smallest=scaled(384),
+            crop_largest=scaled(600),
+            jitter=jitter,
+        )
+
+    @classmethod
+    def none(cls, short_side: int, long_side: int) -> Augmentation:
+        """Only the resizing of evaluation."""
+        return cls(short_sides=(short_side,), long_side=long_side, flip=0, crop=0)
+
+
+class Window(NamedTuple):
+    """A rectangle of an image in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+class TrainTransform:
+    """Augment one image (uint8 [3, H, W]) with its boxes (float32 [n, 4] x1 y1 x2 y2, pixels) and labels
+    (int64 [n]).
+    """
+
+    def __init__(self, augmentation: Augmentation) -> None:
+        self.augmentation = augmentation
+
+    def __call__(
+        self, image: torch.Tensor, boxes: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Boxes leave clipped to the new image; those a crop leaves without area are dropped with their
+        labels.
+        """
+        setting = self.augmentation
+        if _chance(setting.flip, generator):
+            image, boxes = flipped(image, boxes)
+        if _chance(setting.crop, generator):
+            image, boxes, labels = cropped(image, boxes, labels, self._window(image, generator))
+        image, boxes = resized(image, boxes, _choice(setting.short_sides, generator), setting.long_side)
+        return self._jittered(image, generator), boxes, labels
+
+    def _window(self, image: torch.Tensor, generator: torch.Generator) -> Window:
+        """DETR's random crop, in pixels of the image before its resize."""
+        height, width = image.shape[-2:]
+        scale = min(height, width) / _choice(self.augmentation.crop_resize, generator)
+        sides = []
+        for length in (height, width):
+            available = max(1, round(length / scale))
+            smallest = min(self.augmentation.crop_smallest, available)
+            side = _integer(smallest, min(self.augmentation.crop_largest, available), generator)
+            sides.append(min(length, max(1, round(side * scale))))
+        top = _integer(0, height - sides[0], generator)
+        left = _integer(0, width - sides[1], generator)
+        return Window(left=left, top=top, width=sides[1], height=sides[0])
+
+    def _jittered(self, image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Brightness, contrast and saturation, each times a factor in 1 - jitter .. 1 + jitter."""
+        if not self.augmentation.jitter:
+            return image
+        for adjust in (
+            functional.adjust_brightness,
+            functional.adjust_contrast,
+            functional.adjust_saturation,
+        ):
+            draw = torch.rand((), generator=generator).item()
+            image = adjust(image, 1 + self.augmentation.jitter * (2 * draw - 1))
+        return image
+
+
+def flipped(image: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Left and right exchanged."""
+    left, top, right, bottom = boxes.unbind(-1)
+    width = image.shape[-1]
+    return functional.horizontal_flip(image), torch.stack([width - right, top, width - left, bottom], dim=-1)
+
+
+def cropped(
+    image: torch.Tensor, boxes: torch.Tensor, labels: torch.Tensor, window: Window
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The window alone, with what of the boxes lies in it."""
+    image = functional.crop(image, window.top, window.left, window.height, window.width)
+    moved = boxes - boxes.new_tensor([window.left, window.top] * 2)
+    inside = moved.clamp(min=0).minimum(moved.new_tensor([window.width, window.height] * 2))
+    kept = (inside[:, 2:] > inside[:, :2]).all(dim=-1)
+    return image, inside[kept], labels[kept]
+
+
+def resized(
+    image: torch.Tensor, boxes: torch.Tensor, short_side: int, long_side: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The shorter side brought to `short_side`, or less where the longer one would exceed `long_side`."""
+    height, width = image.shape[-2:]
+    size = fitting_size(ImageSize(height=height, width=width), short_side, long_side)
+    image = functional.resize(image, list(size), interpolation=InterpolationMode.BILINEAR, antialias=True)
+    return image, boxes * boxes.new_tensor([size.width / width, size.height / height] * 2)
+
+
+def fitting_size(size: ImageSize, short_side: int, long_side: int) -> ImageSize:
+    """The rule of transformers' image processors, and at least one pixel each way."""
+    height, width = get_size_with_aspect_ratio((size.height, size.width), short_side, long_side)
+    return ImageSize(height=max(1, height), width=max(1, width))
+
+
+def _chance(probability: float, generator: torch.Generator) -> bool:
+    return torch.rand((), generator=generator).item() < probability
+
+
+def _choice(values: tuple[int, ...], generator: torch.Generator) -> int:
+    return values[_integer(0, len(values) - 1, generator)]
+
+
+def _integer(low: int, high: int, generator: torch.Generator) -> int:
+    """Uniform, both ends included."""
+    return int(torch.randint(low, high + 1, (), generator=generator).item())

@@ -1,0 +1,44 @@
+"""Evaluates a model on a split: prediction over a loader, then the COCO metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sized
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from smca.data.records import Split
+from smca.evaluation.coco import CocoEvaluator, Summary
+from smca.inference.forward import detect, evaluating
+from smca.inference.loading import Processor
+
+
+def evaluate(
+    model: PreTrainedModel,
+    processor: Processor,
+    loader: Iterable[Mapping[str, Tensor]],
+    split: Split,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Return the COCO numbers of `model` on the records that `loader` yields, joined over all processes.
+
+    loader: batches of "pixel_values", "pixel_mask" and "records" (indices into `split.records`).
+    The model is put into evaluation mode and back. Raises ModelError when it predicts NaN or infinity.
+    """
+    evaluator = CocoEvaluator(split)
+    total = len(loader) if isinstance(loader, Sized) else 0
+    with evaluating(model):
+        for done, batch in enumerate(loader, 1):
+            indices = batch["records"].tolist()
+            records = [split.records[i] for i in indices]
+            inputs = {name: batch[name].to(device) for name in ("pixel_values", "pixel_mask")}
+            names = [str(record.path) for record in records]
+            found = detect(model, processor, inputs, [record.size for record in records], names)
+            for index, one in zip(indices, found, strict=True):
+                evaluator.add(index, one.boxes, one.scores, one.labels)
+            if progress:
+                progress(done, max(total, done))
+    evaluator.gather()
+    return evaluator.summary()

@@ -1,0 +1,1 @@
+"""Using a trained model: loading it, and finding objects in pictures."""

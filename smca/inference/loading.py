@@ -1,0 +1,87 @@
+"""A model folder -> a model ready to predict, and the image processor that belongs to a model.
+
+A model folder is transformers' own: `config.json`, `model.safetensors`, `preprocessor_config.json`. Nothing
+is fetched from a network. Raises ModelError for what is not such a folder or does not hold all of the model's
+weights, and DeviceError for a device that is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import AutoImageProcessor, AutoModelForObjectDetection, BatchFeature, PreTrainedModel
+
+from smca.errors import DeviceError, ModelError
+from smca.modeling.image_processing import SmcaImageProcessor
+
+PARTS = ("config.json", "model.safetensors", "preprocessor_config.json")
+
+
+class Processor(Protocol):
+    """The image processor of a detector, as transformers makes them."""
+
+    def __call__(self, *, images: Sequence[Tensor], return_tensors: str, **options: Any) -> BatchFeature:
+        """Pictures -> "pixel_values" and "pixel_mask"."""
+        ...
+
+    def post_process_object_detection(
+        self, outputs: Any, threshold: float, target_sizes: list[tuple[int, int]]
+    ) -> list[dict[str, Tensor]]:
+        """Outputs of the model -> "scores", "labels" and "boxes" of each image."""
+        ...
+
+
+def load(folder: str | Path, device: str | None = None) -> PreTrainedModel:
+    """Return the model in evaluation mode on `device` ("cpu", "cuda"; default: cuda where there is one)."""
+    place = pick_device(device)
+    path = _model_folder(folder)
+    try:
+        model, report = AutoModelForObjectDetection.from_pretrained(
+            path, local_files_only=True, output_loading_info=True
+        )
+    except Exception as error:
+        raise ModelError(f"{path} cannot be loaded as a model: {_one_line(error)}") from error
+    lacking = sorted(report["missing_keys"])
+    if lacking:
+        raise ModelError(
+            f"{path}/model.safetensors lacks {len(lacking)} of the model's weights, first {lacking[0]}"
+        )
+    return model.to(place).eval()
+
+
+def processor_of(model: PreTrainedModel) -> Processor:
+    """Return the processor saved beside the model, or the paper's settings for a model that has no folder."""
+    if not Path(model.name_or_path or "", PARTS[2]).is_file():
+        return SmcaImageProcessor(class_loss=getattr(model.config, "class_loss", "focal"))
+    return AutoImageProcessor.from_pretrained(model.name_or_path, local_files_only=True)
+
+
+def class_names(model: PreTrainedModel) -> tuple[str, ...]:
+    """Return the names of the classes 0..K-1 that the model knows."""
+    names = {int(label): name for label, name in (model.config.id2label or {}).items()}
+    return tuple(names[label] for label in range(len(names)))
+
+
+def pick_device(name: str | None) -> torch.device:
+    """Return the device asked for, or the best there is when `name` is None."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("no CUDA device found; allowed here: cpu")
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _model_folder(folder: str | Path) -> Path:
+    path = Path(folder)
+    if not path.is_dir():
+        raise ModelError(f"no model folder at {path}; a folder with {', '.join(PARTS)} is needed")
+    missing = [part for part in PARTS if not (path / part).is_file()]
+    if missing:
+        raise ModelError(f"{path} is not a model folder: it has no {' and no '.join(missing)}")
+    return path
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,151 @@
+"""Image -> feature levels C3..C5 whose values inside an image do not depend on what lies beyond it.
+
+Sources: torchvision ResNets (R50, R101; `dilation` = DC5), "plain" (plain_backbone.py) and any timm feature extractor.
+Everything a kernel above 1x1 would read from padding is zero (padding.py). Networks that average over the whole map
+(squeeze-and-excite, group norm, attention) would still read padding: their images run one by one.
+
+C6 of the paper is a 3x3 stride-2 convolution on C5 and belongs to the input projection (input_projection.py).
+Raises ConfigurationError for unknown names and for levels a network does not have.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import timm
+import torch
+import torch.nn.functional as F
+import torchvision
+from timm.layers import freeze_batch_norm_2d
+from torch import Tensor, nn
+from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.ops import FrozenBatchNorm2d
+
+from smca.errors import ConfigurationError, nearest
+from smca.modeling.configuration import SmcaConfig
+from smca.modeling.geometry import BatchSizes, LevelGeometry
+from smca.modeling.padding import PaddingGuard, reads_everywhere
+from smca.modeling.plain_backbone import PlainBackbone
+from smca.modeling.precision import at_least_float32
+from smca.modeling.receptive_field import SpatialLayer, first_centre, shift, spatial_layers
+
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+
+
+class Trunk(NamedTuple):
+    """A network, its stages in order (for freezing), and the channels and stride of each map it returns."""
+
+    network: nn.Module
+    stages: list[nn.Module]
+    channels: list[int]
+    strides: list[int]
+
+
+def build_trunk(config: SmcaConfig) -> Trunk:
+    """The network behind `config.backbone`."""
+    if config.backbone == "plain":
+        return _plain(config)
+    if config.backbone in RESNETS:
+        return _resnet(config)
+    if config.backbone.startswith("timm/"):
+        return _timm(config)
+    raise ConfigurationError(
+        f"backbone is '{config.backbone}'; allowed: plain, timm/NAME, {', '.join(RESNETS)}."
+        f"{nearest(config.backbone, RESNETS)}"
+    )
+
+
+def _plain(config: SmcaConfig) -> Trunk:
+    network = PlainBackbone(tuple(config.backbone_widths), tuple(config.backbone_blocks))
+    return Trunk(network, list(network.stages), list(config.backbone_widths[2:]), [8, 16, 32])
+
+
+def _resnet(config: SmcaConfig) -> Trunk:
+    norm = FrozenBatchNorm2d if config.backbone_norm == "frozen" else nn.BatchNorm2d
+    network = torchvision.models.get_model(
+        config.backbone, norm_layer=norm, replace_stride_with_dilation=[False, False, config.dilation]
+    )
+    width = network.fc.in_features
+    body = IntermediateLayerGetter(network, {"layer2": "c3", "layer3": "c4", "layer4": "c5"})
+    stages = [nn.ModuleList([body["conv1"], body["bn1"]]), *(body[f"layer{i}"] for i in range(1, 5))]
+    return Trunk(body, stages, [width // 4, width // 2, width], [8, 16, 16 if config.dilation else 32])
+
+
+def _timm(config: SmcaConfig) -> Trunk:
+    name = config.backbone.removeprefix("timm/")
+    if not timm.is_model(name):
+        raise ConfigurationError(f"timm has no model '{name}'.{nearest(name, timm.list_models())}")
+    network = timm.create_model(name, features_only=True, output_stride=16 if config.dilation else 32)
+    maps = network.feature_info
+    if config.backbone_norm == "frozen":
+        network = freeze_batch_norm_2d(network)
+    return Trunk(network, list(network.children()), maps.channels(), maps.reduction())
+
+
+def _geometry(trunk: Trunk, layers: list[SpatialLayer], integer: bool) -> dict[str, LevelGeometry]:
+    """Geometry of the maps the network returns, by level; `integer` cells lie at whole numbers."""
+    levels = {}
+    for channels, stride in zip(trunk.channels, trunk.strides, strict=True):
+        name = "c5" if f"c{stride.bit_length() - 1}" in levels else f"c{stride.bit_length() - 1}"
+        offset = 0.0 if integer else first_centre(layers, stride) / stride
+        levels[name] = LevelGeometry(name, stride, channels, offset)
+    return levels
+
+
+class Backbone(nn.Module):
+    """pixel_values [B, 3, H, W] and sizes -> {"c3": [B, C, ceil(H/8), ceil(W/8)], ...}; H, W: multiples of `multiple`."""
+
+    def __init__(self, config: SmcaConfig) -> None:
+        super().__init__()
+        trunk = build_trunk(config)
+        wanted = {"c5" if level == "c6" else level for level in config.levels}
+        layers = spatial_layers(trunk.network)
+        levels = _geometry(trunk, layers, config.cell_position == "integer")
+        if missing := wanted - set(levels):
+            raise ConfigurationError(f"backbone '{config.backbone}' has no {sorted(missing)}; it has {sorted(levels)}")
+        self.body = trunk.network
+        self.order = tuple(levels)
+        self.levels = {name: level for name, level in levels.items() if name in wanted}
+        self.one_by_one = reads_everywhere(self.body)
+        self.bf16 = False
+        self.guard = PaddingGuard(layers)
+        self.multiple = self._multiple(layers)
+        for stage in trunk.stages[: config.frozen_stages]:
+            stage.requires_grad_(False)
+
+    @staticmethod
+    def _multiple(layers: list[SpatialLayer]) -> int:
+        """What image sides are padded to: nothing where layers pad alike on all sides, else the coarsest stride."""
+        lopsided = any(layer.after > layer.before and shift(layer) for layer in layers)
+        return 2 * max(layer.after for layer in layers) if lopsided else 1
+
+    def forward(self, pixel_values: Tensor, sizes: BatchSizes | None) -> dict[str, Tensor]:
+        if sizes is not None and self.one_by_one:
+            return self._one_by_one(pixel_values, sizes)
+        return self._together(pixel_values, sizes)
+
+    def _precision(self, device: torch.device) -> AbstractContextManager[object]:
+        """bfloat16 convolutions while training, where `bf16` asks for them."""
+        return torch.autocast(device.type, torch.bfloat16) if self.bf16 and self.training else nullcontext()
+
+    def _together(self, pixel_values: Tensor, sizes: BatchSizes | None) -> dict[str, Tensor]:
+        with self.guard.active(sizes), self._precision(pixel_values.device):
+            maps = self.body(pixel_values)
+        maps = maps.values() if isinstance(maps, dict) else maps
+        return {name: at_least_float32(m) for name, m in zip(self.order, maps, strict=True) if name in self.levels}
+
+    def _one_by_one(self, pixel_values: Tensor, sizes: BatchSizes) -> dict[str, Tensor]:
+        """Each image padded only as it would be alone, then its maps padded to the batch's."""
+        runs = []
+        for image, height, width in zip(pixel_values, sizes.height.tolist(), sizes.width.tolist(), strict=True):
+            one = BatchSizes(torch.tensor([height], device=image.device), torch.tensor([width], device=image.device))
+            rows, columns = (-(-extent // self.multiple) * self.multiple for extent in (height, width))
+            runs.append(self._together(image[None, :, :rows, :columns], one))
+        maps = {}
+        for name, level in self.levels.items():
+            rows, columns = (-(-extent // level.stride) for extent in pixel_values.shape[-2:])
+            maps[name] = torch.cat(
+                [F.pad(run[name], (0, columns - run[name].shape[-1], 0, rows - run[name].shape[-2])) for run in runs]
+            )
+        return maps

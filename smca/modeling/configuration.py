@@ -1,0 +1,134 @@
+"""`SmcaConfig`: every switch of the paper, typed and checked; each combination is legal.
+
+What a switch does not use is ignored: `modulation="none"` ignores `spread`, and with `box_prior=False` too it is
+DETR. Defaults are the paper's multi-scale model (R50, C4/C5/C6, encoder 2 intra - 1 multi - 2 intra); the fields from
+`spread_form` to `level_factors` name where the paper, the authors' code and this project differ.
+
+Raises `ValueError` (wrapped by transformers' strict dataclasses) naming what was found and what is allowed.
+"""
+
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from smca.errors import ConfigurationError, nearest
+
+LEVELS = ("c3", "c4", "c5", "c6")
+BLOCKS = ("intra", "multi")
+LIMIT = 100_000
+_ALSO_ACCEPTED = {"num_labels", "name_or_path", "torch_dtype", "attn_implementation", "model_type", "output_attentions"}
+
+
+@strict
+class SmcaConfig(PreTrainedConfig):
+    r"""
+    backbone: a torchvision ResNet ("resnet50"), "plain" (ours, small) or "timm/NAME" (any timm feature extractor).
+    backbone_norm: "frozen" (statistics and scale are constants) or "batch"; "plain" normalises each cell by itself.
+    backbone_widths: channels of the "plain" backbone at strides 2, 4, 8, 16, 32.
+    backbone_blocks: residual blocks of the "plain" backbone at strides 8, 16, 32.
+    dilation: DC5, the last stage of a ResNet dilated to stride 16.
+    frozen_stages: how many leading stages never train (2 = stem and first stage, as DETR).
+    levels: feature levels, fine to coarse, of "c3" (stride 8) ... "c6" (3x3 stride-2 convolution on C5).
+    encoder: blocks in order, each "intra" (inside every level) or "multi" (over all levels).
+    shared_attention, shared_ffn: whether all levels share those weights of the encoder.
+    d_model, num_heads, ffn_dim, decoder_layers, num_queries: widths and counts.
+    dropout: on sub-layer outputs; attention_dropout: on attention weights (above 0 it forbids the fused CPU kernel).
+    pre_norm: normalise before each sub-layer instead of after it.
+    modulation: "none", "head-shared" (E4) or "multi-head" (E6).
+    spread: "fixed" (= 1), "single" (s_w = s_h) or "independent" (E3).
+    bandwidth: beta of E4.
+    scale_selection: E7; without it every level counts alike.
+    box_prior: whether the centre's logit is added to the box (E9).
+    spread_form: "width", log G = -d^2 / (beta s^2) (paper) or "inverse-width", log G = -s^2 d^2 / beta (released code).
+    cell_position: "backbone", a cell lies where the backbone's receptive fields are centred (ours) or "integer",
+        cell i lies at i (released code).
+    query_norm: LayerNorm on target + query position before the modulation heads (released code; ours too).
+    level_factors: factor of the squared distance per level; None means 1 everywhere (paper).
+    class_loss: "focal" (sigmoid, exactly num_labels outputs) or "softmax" (one more output: no object).
+    class_weight, box_weight, giou_weight: weights of the loss and costs of the matching (E10).
+    no_object_weight: weight of "no object" in the softmax loss.
+    threshold: score above which a detection is shown; training sets it to the best F1 on val.
+    """
+
+    model_type = "smca"
+    attribute_map = {"hidden_size": "d_model", "num_attention_heads": "num_heads", "num_hidden_layers": "decoder_layers"}
+
+    backbone: str = "resnet50"
+    backbone_norm: Literal["frozen", "batch"] = "frozen"
+    backbone_widths: tuple[int, ...] | list[int] = (24, 48, 96, 160, 256)
+    backbone_blocks: tuple[int, ...] | list[int] = (1, 2, 2)
+    dilation: bool = False
+    frozen_stages: int = 2
+    levels: tuple[str, ...] | list[str] = ("c4", "c5", "c6")
+    encoder: tuple[str, ...] | list[str] = ("intra", "intra", "multi", "intra", "intra")
+    shared_attention: bool = True
+    shared_ffn: bool = True
+    d_model: int = 256
+    num_heads: int = 8
+    ffn_dim: int = 1024
+    decoder_layers: int = 6
+    num_queries: int = 300
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    pre_norm: bool = False
+    modulation: Literal["none", "head-shared", "multi-head"] = "multi-head"
+    spread: Literal["fixed", "single", "independent"] = "independent"
+    bandwidth: float = 8.0
+    scale_selection: bool = True
+    box_prior: bool = True
+    spread_form: Literal["width", "inverse-width"] = "width"
+    cell_position: Literal["backbone", "integer"] = "backbone"
+    query_norm: bool = True
+    centre_layers: int = 3
+    level_factors: tuple[float, ...] | list[float] | None = None
+    class_loss: Literal["focal", "softmax"] = "focal"
+    class_weight: float = 2.0
+    box_weight: float = 5.0
+    giou_weight: float = 2.0
+    no_object_weight: float = 0.1
+    threshold: float = 0.5
+
+    def __post_init__(self, **kwargs) -> None:
+        for name in ("backbone_widths", "backbone_blocks", "levels", "encoder", "level_factors"):
+            value = getattr(self, name)
+            setattr(self, name, None if value is None else tuple(value))
+        for name in kwargs:
+            if name not in _ALSO_ACCEPTED and not name.startswith("_"):
+                fields = type(self).__dataclass_fields__
+                raise ConfigurationError(f"SmcaConfig has no option '{name}'.{nearest(name, fields)}")
+        if self.id2label is None:
+            kwargs.setdefault("num_labels", 91)
+        super().__post_init__(**kwargs)
+
+    def validate_levels(self) -> None:
+        """Levels and encoder blocks are known, levels run from fine to coarse without repeats."""
+        known = tuple(level for level in LEVELS if level in self.levels)
+        if not self.levels or tuple(self.levels) != known:
+            raise ValueError(f"levels is {self.levels}; allowed: any of {LEVELS}, fine to coarse, each once")
+        if set(self.encoder) - set(BLOCKS):
+            raise ValueError(f"encoder is {self.encoder}; allowed: a tuple of {BLOCKS}")
+        if self.level_factors is not None and len(self.level_factors) != len(self.levels):
+            raise ValueError(f"level_factors has {len(self.level_factors)} values for {len(self.levels)} levels")
+
+    def validate_sizes(self) -> None:
+        """Counts are positive and bounded, so that a stranger's config cannot ask for all the memory."""
+        for name in ("d_model", "num_heads", "ffn_dim", "decoder_layers", "num_queries", "centre_layers"):
+            if not 1 <= getattr(self, name) <= LIMIT:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 to {LIMIT}")
+        if self.d_model % self.num_heads or self.d_model % 4:
+            raise ValueError(f"d_model is {self.d_model}; allowed: a multiple of 4 and of num_heads ({self.num_heads})")
+        if self.bandwidth <= 0:
+            raise ValueError(f"bandwidth is {self.bandwidth}; allowed: above 0")
+        if self.backbone == "plain" and (len(self.backbone_widths), len(self.backbone_blocks)) != (5, 3):
+            raise ValueError("backbone 'plain' wants five backbone_widths and three backbone_blocks")
+
+    @property
+    def class_outputs(self) -> int:
+        """Columns of the class head: num_labels, and one for "no object" under softmax."""
+        return int(self.num_labels or 0) + (self.class_loss == "softmax")
+
+    @property
+    def uses_centre(self) -> bool:
+        """Whether anything needs E2: a modulation or the box prior."""
+        return self.modulation != "none" or self.box_prior

@@ -1,0 +1,144 @@
+"""The decoder: object queries, self-attention, modulated co-attention, feed-forward, layer by layer.
+
+    O_q = norm_q(target + query position)                      at the layer's input; feeds E2, E3, E6, E7
+    target = norm1(target + self-attention(target + query position))
+    target = norm2(target + co-attention(target + query position, tokens))                                (E5, E8)
+    target = norm3(target + FFN(target))
+
+A `Reference` says where each query looks. Layer 0 makes it from O_q (E2) and every layer hands it on, so a layer that
+re-centres or sizes it fits in without touching the others. Since target = 0 at layer 0, it is a learned anchor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from smca.modeling.co_attention import CoAttention, key_features
+from smca.modeling.configuration import SmcaConfig
+from smca.modeling.encoder import FeedForward, self_attention
+from smca.modeling.input_projection import Tokens
+from smca.modeling.precision import at_least_float32
+from smca.modeling.scale_selection import ScaleSelection
+from smca.modeling.weight_maps import CentreHead, WeightMap, WeightMapHead
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Logit of the normalised centre [B, N, 2] (x, y), and of the size when a query has one."""
+
+    centre_logit: Tensor
+    size_logit: Tensor | None = None
+
+
+@dataclass
+class LayerTrace:
+    """What one layer saw, for pictures: weight maps by level, co-attention by level, scale weights."""
+
+    weight_maps: list[WeightMap] | None = None
+    co_attention: list[Tensor] = field(default_factory=list)
+    scale_weights: Tensor | None = None
+
+
+class SelfAttention(nn.Module):
+    """Attention among the queries: Q = K = target + position, V = target."""
+
+    def __init__(self, channels: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.query_key = nn.Linear(channels, 2 * channels)
+        self.value = nn.Linear(channels, channels)
+        self.output = nn.Linear(channels, channels)
+
+    def forward(self, target: Tensor, position: Tensor) -> Tensor:
+        query, key = self.query_key(target + position).chunk(2, dim=-1)
+        dropout = self.dropout if self.training else 0.0
+        return self.output(self_attention(query, key, self.value(target), self.heads, None, dropout))
+
+
+class DecoderLayer(nn.Module):
+    """One layer; the first owns the centre MLP."""
+
+    def __init__(self, config: SmcaConfig, first: bool) -> None:
+        super().__init__()
+        channels = config.d_model
+        modulated = config.modulation != "none"
+        self.pre_norm = config.pre_norm
+        self.query_norm = nn.LayerNorm(channels) if config.query_norm else nn.Identity()
+        self.centre = CentreHead(channels, config.centre_layers) if first and config.uses_centre else None
+        self.weight_map = WeightMapHead(config) if modulated else None
+        selects = config.scale_selection and len(config.levels) > 1
+        self.scale_selection = ScaleSelection(channels, len(config.levels)) if selects else None
+        self.self_attention = SelfAttention(channels, config.num_heads, config.attention_dropout)
+        self.co_attention = CoAttention(channels, config.num_heads, config.attention_dropout)
+        self.ffn = FeedForward(channels, config.ffn_dim, config.dropout)
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(channels) for _ in range(3))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        target: Tensor,
+        position: Tensor,
+        reference: Reference | None,
+        tokens: Tokens,
+        cells: tuple[Tensor, ...],
+        explicit: bool,
+    ) -> tuple[Tensor, Reference | None, LayerTrace]:
+        query = self.query_norm(target + position)
+        if self.centre is not None:
+            reference = Reference(at_least_float32(self.centre(query)))
+        trace = LayerTrace()
+        if self.weight_map is not None and reference is not None:
+            trace.weight_maps = self.weight_map(query, reference.centre_logit, tokens.scales)
+        if self.scale_selection is not None:
+            trace.scale_weights = self.scale_selection(query)
+
+        def look(of: Tensor) -> Tensor:
+            attended = self.co_attention(
+                of + position, tokens, cells, trace.weight_maps, trace.scale_weights, explicit
+            )
+            trace.co_attention = attended.attention
+            return attended.output
+
+        steps = ((self.norm1, lambda t: self.self_attention(t, position)), (self.norm2, look), (self.norm3, self.ffn))
+        for norm, step in steps:
+            if self.pre_norm:
+                target = target + self.dropout(step(norm(target)))
+            else:
+                target = norm(target + self.dropout(step(target)))
+        return target, reference, trace
+
+
+@dataclass
+class Decoded:
+    """Normalised outputs of all layers [L, B, N, C], each layer's reference and trace."""
+
+    outputs: Tensor
+    references: list[Reference | None]
+    traces: list[LayerTrace]
+
+
+class Decoder(nn.Module):
+    """Query embeddings and layers: Tokens -> Decoded."""
+
+    def __init__(self, config: SmcaConfig) -> None:
+        super().__init__()
+        self.query_position = nn.Embedding(config.num_queries, config.d_model)
+        self.layers = nn.ModuleList(DecoderLayer(config, first=index == 0) for index in range(config.decoder_layers))
+        self.norm = nn.LayerNorm(config.d_model)
+
+    def forward(self, tokens: Tokens, explicit: bool = False) -> Decoded:
+        position = self.query_position.weight.expand(len(tokens.features), -1, -1)
+        target, reference = torch.zeros_like(position), None
+        paddings = [None] * len(tokens.grids) if tokens.padding is None else tokens.padding.split(tokens.lengths, 1)
+        cells = tuple(key_features(grid, pad) for grid, pad in zip(tokens.grids, paddings, strict=True))
+        outputs, references, traces = [], [], []
+        for layer in self.layers:
+            target, reference, trace = layer(target, position, reference, tokens, cells, explicit)
+            outputs.append(self.norm(target))
+            references.append(reference)
+            traces.append(trace)
+        return Decoded(torch.stack(outputs), references, traces)

@@ -1,0 +1,132 @@
+"""The facade: an image goes through backbone, projection, encoder, decoder and heads, as in the paper's figure.
+
+    out = model(pixel_values=x, pixel_mask=m, labels=t)
+    x [B, 3, H, W] normalised; m [B, H, W], 1 = image, in the upper left corner; None: no padding
+    t = [{"class_labels": int64 [n], "boxes": float [n, 4] (cx, cy, w, h) relative to the unpadded image}, ...]
+    out.loss [], out.logits [B, N, K], out.pred_boxes [B, N, 4]
+
+An image's prediction does not depend on its batch. Raises DataError when labels do not fit the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from smca.criterion.losses import LossWeights, SetCriterion
+from smca.criterion.matching import MatchingCosts
+from smca.modeling.backbone import Backbone
+from smca.modeling.configuration import SmcaConfig
+from smca.modeling.decoder import Decoded, Decoder
+from smca.modeling.encoder import Encoder
+from smca.modeling.geometry import BatchSizes
+from smca.modeling.heads import BoxHead, ClassHead
+from smca.modeling.initialization import initialize
+from smca.modeling.input_projection import InputProjection, Tokens
+from smca.modeling.outputs import Intermediates, SmcaObjectDetectionOutput
+from smca.modeling.weight_maps import log_weight_map
+
+if TYPE_CHECKING:
+    from smca.detections import Detections
+
+
+class SmcaForObjectDetection(PreTrainedModel):
+    """SMCA-DETR, its ablations and DETR, as `config` says."""
+
+    config_class = SmcaConfig
+    main_input_name = "pixel_values"
+    base_model_prefix = ""
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: SmcaConfig) -> None:
+        super().__init__(config)
+        self.backbone = Backbone(config)
+        self.input_projection = InputProjection(config, self.backbone.levels)
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.class_head = ClassHead(config.d_model, config.class_outputs, config.class_loss == "focal")
+        self.box_head = BoxHead(config.d_model, config.box_prior)
+        weights = (config.class_weight, config.box_weight, config.giou_weight)
+        self.criterion = SetCriterion(
+            config.class_loss, LossWeights(*weights), MatchingCosts(*weights), config.no_object_weight
+        )
+        self.post_init()
+
+    @torch.no_grad()
+    def initialize_weights(self) -> None:
+        """Called by transformers for a new model and for what a loaded one lacks."""
+        initialize(self)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        pixel_mask: Tensor | None = None,
+        labels: list[dict[str, Tensor]] | None = None,
+        num_boxes: Tensor | None = None,
+        intermediates: bool = False,
+    ) -> SmcaObjectDetectionOutput:
+        """`num_boxes` replaces the number of boxes the loss is divided by; `intermediates` asks for what queries saw."""
+        tokens = self.tokens(pixel_values, pixel_mask)
+        tokens = dataclasses.replace(tokens, features=self.encoder(tokens))
+        decoded = self.decoder(tokens, explicit=intermediates)
+        reference = decoded.references[0]
+        logits = self.class_head(decoded.outputs)
+        boxes = self.box_head(decoded.outputs, None if reference is None else reference.centre_logit)
+        output = SmcaObjectDetectionOutput(logits=logits[-1], pred_boxes=boxes[-1])
+        if labels is not None:
+            output.loss, output.loss_parts = self.criterion(logits, boxes, labels, num_boxes)
+        if intermediates:
+            output.intermediates = self._intermediates(tokens, decoded, logits, boxes)
+        return output
+
+    def tokens(self, pixel_values: Tensor, pixel_mask: Tensor | None) -> Tokens:
+        """The feature levels of a batch as the encoder reads them."""
+        batch, _, height, width = pixel_values.shape
+        if pixel_mask is None or bool(pixel_mask.all()):
+            full = torch.full((batch,), height, device=pixel_values.device)
+            sizes, padded = BatchSizes(height=full, width=torch.full_like(full, width)), False
+        else:
+            sizes, padded = BatchSizes.of_mask(pixel_mask), True
+        fill = (-width % self.backbone.multiple, -height % self.backbone.multiple)
+        pixel_values = F.pad(pixel_values, (0, fill[0], 0, fill[1]))
+        padded = padded or any(fill)
+        maps = self.backbone(pixel_values, sizes if padded else None)
+        return self.input_projection(maps, sizes, padded)
+
+    @staticmethod
+    def _intermediates(tokens: Tokens, decoded: Decoded, logits: Tensor, boxes: Tensor) -> Intermediates:
+        traces = decoded.traces
+        levels = range(len(tokens.levels))
+        references = [reference.centre_logit.sigmoid() for reference in decoded.references if reference is not None]
+        return Intermediates(
+            level_names=tuple(level.name for level in tokens.levels),
+            centres=torch.stack(references) if references else None,
+            weight_maps=[
+                torch.stack([log_weight_map(t.weight_maps[level], tokens.grids[level]).exp() for t in traces if t.weight_maps])
+                for level in levels
+                if traces[0].weight_maps
+            ],
+            co_attention=[torch.stack([trace.co_attention[level] for trace in traces]) for level in levels],
+            scale_weights=None
+            if traces[0].scale_weights is None
+            else torch.stack([t.scale_weights for t in traces if t.scale_weights is not None]),
+            all_logits=logits,
+            all_boxes=boxes,
+        )
+
+    def predict(
+        self, images: Sequence[str | Path | Image.Image | np.ndarray | Tensor], threshold: float | None = None
+    ) -> list[Detections]:
+        """Detections above `threshold` (the model's own by default) in files, PIL images or [H, W, 3] arrays."""
+        from smca.inference.predict import predict_with
+
+        return predict_with(self, images, threshold)

@@ -1,0 +1,48 @@
+"""Pictures -> pixel_values [B, 3, H, W] and pixel_mask [B, H, W] (1 = image), and model outputs -> detections.
+
+The one preprocessing of training, evaluation, prediction, export and serving: resize the short side to `shortest_edge`
+unless the long one would pass `longest_edge` (bilinear, antialiased, uint8), scale to [0, 1], normalise with ImageNet's
+mean and deviation, pad at the right and bottom. Source: transformers' Deformable DETR processor, whose steps it keeps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_convert
+from transformers import DeformableDetrImageProcessor
+
+from smca.modeling.outputs import SmcaObjectDetectionOutput
+
+
+class SmcaImageProcessor(DeformableDetrImageProcessor):
+    """Post-processing keeps as many (query, class) pairs as there are queries, best first."""
+
+    class_loss = "focal"
+
+    def post_process_object_detection(
+        self,
+        outputs: SmcaObjectDetectionOutput,
+        threshold: float = 0.5,
+        target_sizes: Tensor | list[tuple[int, int]] | None = None,
+        top_k: int | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """Per image: scores [n] descending and above `threshold`, labels [n], boxes [n, 4] x1 y1 x2 y2 inside the image.
+
+        target_sizes: (height, width) of every original image; None leaves boxes relative. Under softmax a pair's score
+        is its class probability with "no object" set aside.
+        """
+        logits, boxes = outputs.logits, outputs.pred_boxes
+        scores = logits.sigmoid() if self.class_loss == "focal" else logits.softmax(-1)[..., :-1]
+        classes = scores.shape[-1]
+        best, pair = scores.flatten(1).topk(min(top_k or logits.shape[1], scores[0].numel()))
+        corners = box_convert(boxes.gather(1, (pair // classes)[..., None].expand(-1, -1, 4)), "cxcywh", "xyxy")
+        corners = corners.clamp(0, 1)
+        if target_sizes is not None:
+            height, width = torch.as_tensor(target_sizes, device=boxes.device).unbind(1)
+            corners = corners * torch.stack([width, height, width, height], dim=-1)[:, None]
+        results = zip(best, pair % classes, pair // classes, corners, strict=True)
+        return [
+            {"scores": s[s > threshold], "labels": c[s > threshold], "boxes": b[s > threshold], "queries": q[s > threshold]}
+            for s, c, q, b in results
+        ]

@@ -1,0 +1,14 @@
+"""E7: how much each query listens to each level, alpha = softmax(FC(O_q)); [B, N, C] -> [B, N, L], rows sum to 1."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from smca.modeling.precision import at_least_float32
+
+
+class ScaleSelection(nn.Linear):
+    """The fully connected layer and its softmax, in every decoder layer."""
+
+    def forward(self, query: Tensor) -> Tensor:
+        return at_least_float32(super().forward(query)).softmax(dim=-1)

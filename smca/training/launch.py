@@ -1,0 +1,212 @@
+"""From a request to a run: read, check, build, warm up, train; and go on with a run that stopped.
+
+Everything that can be refused is refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import ProgressCallback, TrainingArguments, set_seed
+from transformers.trainer_callback import PrinterCallback
+
+from smca.data.dataset import TrainDataset
+from smca.data.reading import DataSet, read_data
+from smca.data.records import Split
+from smca.data.transforms import TrainTransform
+from smca.errors import ConfigurationError, DataError, OutputError
+from smca.files import claim_folder
+from smca.inference.loading import pick_device
+from smca.modeling.detector import SmcaForObjectDetection
+from smca.modeling.image_processing import SmcaImageProcessor
+from smca.progress import Progress
+from smca.training.crop_warm_up import CropDataset, warm_up
+from smca.training.precision import prepare_for_speed
+from smca.training.recipe import Recipe, from_yaml, with_request
+from smca.training.recipes import find_recipe
+from smca.training.recorder import Recorder
+from smca.training.request import TrainRequest
+from smca.training.run_folder import RunFolder
+from smca.training.trainer import DetectionTrainer
+from smca.training.weights import freeze, load_backbone, start_from
+
+
+def resolved_recipe(request: TrainRequest) -> Recipe:
+    """The recipe of the request with all its options applied."""
+    path = Path(request.recipe)
+    recipe = from_yaml(path) if path.suffix in (".yaml", ".yml") else find_recipe(request.recipe)
+    return with_request(recipe, request)
+
+
+def resolved_yaml(request: TrainRequest) -> str:
+    """The resolved recipe as YAML."""
+    return resolved_recipe(request).to_yaml()
+
+
+def train(request: TrainRequest) -> Path:
+    """Train as asked; returns the run's folder."""
+    recipe = resolved_recipe(request)
+    device = pick_device(request.device)
+    data = _checked_data(request, recipe)
+    folder = RunFolder(request.out or Path("runs") / f"{request.data.resolve().stem}-{recipe.name}")
+    _check_free(folder.path)
+    set_seed(request.seed)
+    model = SmcaForObjectDetection(recipe.config(data.train.class_names))
+    notes = [load_backbone(model.backbone, model.config.backbone, recipe.backbone_weights)]
+    if request.init:
+        notes += start_from(model, request.init)
+    freeze(model, request.freeze)
+    with Progress("training") as progress:
+        for line in [*_describe(data, recipe, device), *notes]:
+            progress.print(line)
+        if request.dry_run:
+            return folder.path
+        arguments = _arguments(folder, request, recipe)
+        claim_folder(folder.path, f"choose another, or go on with it: smca resume {folder.path}")
+        folder.write_request(request, recipe.to_yaml())
+        trainer = _trainer(folder, arguments, recipe, model, data, progress)
+        if recipe.optimisation.crop_epochs and recipe.backbone_weights == "none" and not request.init:
+            _warm_up(trainer, recipe, request)
+        trainer.train()
+    return folder.path
+
+
+def resume(run: Path) -> Path:
+    """Go on with a run where its newest checkpoint stands."""
+    folder = RunFolder(run)
+    request = folder.read_request()
+    recipe = from_yaml(run / "recipe.yaml")
+    checkpoint = folder.latest_checkpoint()
+    if checkpoint is None:
+        _forget(folder)
+        return train(dataclasses.replace(request, out=run))
+    data = _checked_data(request, recipe)
+    set_seed(request.seed)
+    model = SmcaForObjectDetection(recipe.config(data.train.class_names))
+    freeze(model, request.freeze)
+    with Progress("training") as progress:
+        progress.print(f"going on from {checkpoint}")
+        trainer = _trainer(folder, _arguments(folder, request, recipe), recipe, model, data, progress)
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+    return run
+
+
+def _checked_data(request: TrainRequest, recipe: Recipe) -> DataSet:
+    data = read_data(request.data, strict=request.strict, val_fraction=request.val_fraction, seed=request.seed)
+    if not data.train.records:
+        raise DataError(f"{request.data} has no usable training image")
+    most = max((len(record.trainable[1]), str(record.path)) for record in data.train.records)
+    queries = recipe.config().num_queries
+    if most[0] > queries:
+        raise ConfigurationError(
+            f"{most[1]} has {most[0]} objects, more than the model's {queries} queries: --set num_queries={most[0]} or more"
+        )
+    return data
+
+
+def _check_free(path: Path) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(f"output folder {path} is in use: go on with it (smca resume {path}) or choose another --out")
+
+
+def _forget(folder: RunFolder) -> None:
+    """Empty a run that was stopped before its first checkpoint."""
+    shutil.rmtree(folder.path)
+
+
+def _describe(data: DataSet, recipe: Recipe, device: torch.device) -> list[str]:
+    splits: list[Split] = [data.train, *([data.val] if data.val else [])]
+    lines = [line for split in splits for line in split.findings.lines()]
+    sizes = ", ".join(f"{len(split.records)} {split.name}" for split in splits)
+    plan = recipe.optimisation
+    lines.append(f"{sizes} images, {len(data.train.class_names)} classes")
+    lines.append(
+        f"{recipe.name}: {plan.epochs} epochs, batch {plan.batch}, learning rate {plan.lr:g} "
+        f"(backbone {plan.backbone_lr:g}), short side {recipe.image_size}, {plan.precision}, on {device.type}"
+    )
+    return lines
+
+
+def _warm_up(trainer: DetectionTrainer, recipe: Recipe, request: TrainRequest) -> None:
+    with Progress("backbone warm-up") as progress:
+        warm_up(
+            trainer.model.backbone,
+            CropDataset(trainer.train_dataset.records, len(trainer.model.config.id2label), request.seed),
+            recipe.optimisation.crop_epochs,
+            trainer.processor,
+            trainer.args.dataloader_num_workers,
+            trainer.args.device,
+            progress,
+        )
+
+
+def _trainer(
+    folder: RunFolder,
+    arguments: TrainingArguments,
+    recipe: Recipe,
+    model: SmcaForObjectDetection,
+    data: DataSet,
+    progress: Progress,
+) -> DetectionTrainer:
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.path / "tensorboard")
+    processor = SmcaImageProcessor(
+        size={"shortest_edge": recipe.image_size, "longest_edge": recipe.long_side},
+        class_loss=model.config.class_loss,
+    )
+    prepare_for_speed(model, arguments, bf16=recipe.optimisation.precision == "bf16")
+    images = TrainDataset(data.train.records, TrainTransform(recipe.augmentation), arguments.seed)
+    trainer = DetectionTrainer(model, arguments, recipe.optimisation, images, data.val or data.train, processor)
+    for shown in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(shown)
+    recorder = Recorder(folder, progress)
+    recorder.trainer = trainer
+    trainer.add_callback(recorder)
+    return trainer
+
+
+def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> TrainingArguments:
+    plan = recipe.optimisation
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    micro = max(1, min(plan.micro_batch, plan.batch // processes))
+    if plan.batch % (micro * processes):
+        raise ConfigurationError(
+            f"batch {plan.batch} is not a multiple of {processes} processes x {micro} images; "
+            f"allowed: {micro * processes}, {2 * micro * processes}, ..."
+        )
+    cpu = pick_device(request.device).type == "cpu"
+    return TrainingArguments(
+        output_dir=str(folder.checkpoints),
+        num_train_epochs=plan.epochs,
+        per_device_train_batch_size=micro,
+        per_device_eval_batch_size=micro,
+        gradient_accumulation_steps=plan.batch // (micro * processes),
+        max_grad_norm=plan.clip,
+        learning_rate=plan.lr,
+        logging_strategy="epoch",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=2,
+        remove_unused_columns=False,
+        dataloader_num_workers=_workers(request),
+        dataloader_persistent_workers=_workers(request) > 0,
+        report_to=["tensorboard"],
+        disable_tqdm=True,
+        seed=request.seed,
+        data_seed=request.seed,
+        use_cpu=cpu,
+        bf16=plan.precision == "bf16" and not cpu,
+        ddp_backend="gloo" if cpu and processes > 1 else None,
+        ddp_find_unused_parameters=False if processes > 1 else None,
+    )
+
+
+def _workers(request: TrainRequest) -> int:
+    """As asked; else none on up to two cores, where training itself keeps them busy, and up to eight on more."""
+    if request.workers is not None:
+        return request.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if cores <= 2 else min(8, cores - 2)

@@ -1,0 +1,26 @@
+"""Arithmetic that suits the machine.
+
+On a GPU "bf16" is the Trainer's autocast over the whole model. On a CPU it is the backbone alone, in training alone:
+convolutions gain by it where the processor has bfloat16 instructions, small transformers lose; elsewhere it is
+float32. Scores, costs and losses are float32 everywhere, and so is evaluation.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import TrainingArguments
+
+from smca.modeling.detector import SmcaForObjectDetection
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 natively."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
+
+
+def prepare_for_speed(model: SmcaForObjectDetection, arguments: TrainingArguments, bf16: bool = False) -> None:
+    """Channels-last convolutions, and bfloat16 ones on a CPU that has them and a recipe that wants them."""
+    model.backbone.to(memory_format=torch.channels_last)
+    model.backbone.bf16 = bf16 and arguments.use_cpu and cpu_has_bfloat16()

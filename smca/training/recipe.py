@@ -1,0 +1,203 @@
+"""A recipe: everything that decides a training run but the data, as plain values that survive YAML.
+
+Learning rates belong to the recipe's batch; `--batch` changes both by the square root of the ratio (Adam). Schedules
+are fractions of the epochs, so they stretch with `--epochs`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from smca.data.transforms import Augmentation
+from smca.errors import ConfigurationError, nearest
+from smca.modeling.configuration import SmcaConfig
+from smca.training.request import TrainRequest
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a recipe comes from and what to expect of it."""
+
+    description: str
+    paper_row: str = "-"
+    expected_ap: float | None = None
+    measured_by: str = "-"
+    hardware: str = "-"
+    hours: str = "-"
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """AdamW and its schedule; epochs as counts, `drop_at` and `warmup` as fractions of them.
+
+    schedule: "step" (times .1 at `drop_at`) or "cosine" (to zero); warmup: linear, from zero; crop_epochs: passes over
+    the data in which the backbone first learns to name single objects cut from it (warm_up.py), 0 for none.
+    """
+
+    epochs: int = 50
+    batch: int = 8
+    lr: float = 1e-4
+    backbone_lr: float = 1e-5
+    weight_decay: float = 1e-4
+    clip: float = 0.1
+    schedule: str = "step"
+    drop_at: float = 0.8
+    warmup: float = 0.0
+    crop_epochs: float = 0.0
+    precision: str = "fp32"
+    micro_batch: int = 8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`model` holds SmcaConfig's switches; `backbone_weights` is none, imagenet or a path; image_size the short side."""
+
+    name: str
+    origin: Origin
+    model: dict[str, Any]
+    optimisation: Optimisation = field(default_factory=Optimisation)
+    augmentation: Augmentation = field(default_factory=Augmentation.paper)
+    backbone_weights: str = "none"
+    image_size: int = 800
+    long_side: int = 1333
+
+    @property
+    def description(self) -> str:
+        return self.origin.description
+
+    @property
+    def paper_row(self) -> str:
+        return self.origin.paper_row
+
+    @property
+    def expected_ap(self) -> float | None:
+        return self.origin.expected_ap
+
+    @property
+    def measured_by(self) -> str:
+        return self.origin.measured_by
+
+    @property
+    def hardware(self) -> str:
+        return self.origin.hardware
+
+    @property
+    def hours(self) -> str:
+        return self.origin.hours
+
+    @property
+    def command(self) -> str:
+        return f"smca train DATA --recipe {self.name}"
+
+    def config(self, class_names: tuple[str, ...] | None = None) -> SmcaConfig:
+        """The model's configuration; without class names it has 91 classes, as COCO's ids."""
+        if class_names is None:
+            return SmcaConfig(**self.model)
+        return SmcaConfig(**self.model, id2label=dict(enumerate(class_names)), label2id={n: i for i, n in enumerate(class_names)})
+
+    def to_yaml(self) -> str:
+        """All of it, readable by `from_yaml`."""
+        values = dataclasses.asdict(self)
+        values["model"] = {**_switches(self.config()), **self.model}
+        return yaml.safe_dump(_builtin(values), sort_keys=False)
+
+
+def from_yaml(path: Path) -> Recipe:
+    """A recipe written by `--print_config`, whole or in part."""
+    try:
+        values = yaml.safe_load(path.read_text())
+        return Recipe(
+            name=values.get("name", path.stem),
+            origin=Origin(**values.get("origin", {"description": f"from {path.name}"})),
+            model=values["model"],
+            optimisation=Optimisation(**values.get("optimisation", {})),
+            augmentation=Augmentation(**_tuples(values["augmentation"])) if "augmentation" in values else Augmentation.paper(),
+            **{key: values[key] for key in ("backbone_weights", "image_size", "long_side") if key in values},
+        )
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, OSError) as error:
+        raise ConfigurationError(f"{path} is not a recipe ({' '.join(str(error).split())}); start from --print_config") from error
+
+
+def with_request(recipe: Recipe, request: TrainRequest) -> Recipe:
+    """The recipe as the user's options change it."""
+    for text in request.overrides:
+        recipe = _override(recipe, text)
+    plan = recipe.optimisation
+    if request.batch:
+        factor = (request.batch / plan.batch) ** 0.5
+        plan = dataclasses.replace(plan, batch=request.batch, lr=plan.lr * factor, backbone_lr=plan.backbone_lr * factor)
+    if request.lr:
+        plan = dataclasses.replace(plan, lr=request.lr, backbone_lr=plan.backbone_lr * request.lr / plan.lr)
+    if request.epochs:
+        plan = dataclasses.replace(plan, epochs=request.epochs)
+    if request.precision:
+        plan = dataclasses.replace(plan, precision=request.precision)
+    recipe = dataclasses.replace(recipe, optimisation=plan)
+    if request.image_size:
+        recipe = resized(recipe, request.image_size)
+    return dataclasses.replace(recipe, backbone_weights=request.backbone_weights or recipe.backbone_weights)
+
+
+def resized(recipe: Recipe, image_size: int) -> Recipe:
+    """The recipe for another short side: every length of it in proportion."""
+
+    def scaled(value: Any) -> Any:
+        return tuple(map(scaled, value)) if isinstance(value, tuple) else max(1, round(value * image_size / recipe.image_size))
+
+    lengths = ("short_sides", "long_side", "crop_resize", "crop_smallest", "crop_largest")
+    changes = {name: scaled(getattr(recipe.augmentation, name)) for name in lengths if getattr(recipe.augmentation, name)}
+    augmentation = dataclasses.replace(recipe.augmentation, **changes)
+    return dataclasses.replace(
+        recipe, image_size=image_size, long_side=scaled(recipe.long_side), augmentation=augmentation
+    )
+
+
+def _override(recipe: Recipe, text: str) -> Recipe:
+    key, separator, value = text.partition("=")
+    parsed = yaml.safe_load(value) if separator else None
+    parsed = tuple(parsed) if isinstance(parsed, list) else parsed
+    switches = _switches(SmcaConfig())
+    if not separator:
+        raise ConfigurationError(f"--set takes KEY=VALUE, found '{text}'")
+    if key in switches:
+        return dataclasses.replace(recipe, model={**recipe.model, key: parsed})
+    for part in ("optimisation", "augmentation"):
+        if key in _names(getattr(recipe, part)):
+            return dataclasses.replace(recipe, **{part: _changed(getattr(recipe, part), key, parsed)})
+    if key in ("image_size", "long_side", "backbone_weights"):
+        return _changed(recipe, key, parsed)
+    known = [*switches, *_names(recipe.optimisation), *_names(recipe.augmentation), "long_side"]
+    raise ConfigurationError(f"--set knows no '{key}'.{nearest(key, known)} `--print_config` lists all keys")
+
+
+def _changed(settings: Any, key: str, value: Any) -> Any:
+    """`settings` with one value of the same type as before."""
+    before = getattr(settings, key)
+    number = isinstance(before, float) and isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number and type(value) is not type(before):
+        raise ConfigurationError(f"--set {key} takes a {type(before).__name__} such as {before}, found '{value}'")
+    return dataclasses.replace(settings, **{key: float(value) if number else value})
+
+
+def _names(settings: Any) -> list[str]:
+    return [part.name for part in dataclasses.fields(settings)]
+
+
+def _switches(config: SmcaConfig) -> dict[str, Any]:
+    """The configuration's own fields, without transformers'."""
+    return {name: getattr(config, name) for name in SmcaConfig.__annotations__ if name in type(config).__dataclass_fields__}
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def _builtin(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _builtin(part) for key, part in value.items()}
+    return [_builtin(part) for part in value] if isinstance(value, (tuple, list)) else value

@@ -1,0 +1,82 @@
+"""What a run writes and shows: a live line of progress, one line an epoch, metrics.jsonl, RUN/best and RUN/last."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from smca.progress import Progress, duration
+from smca.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from smca.training.trainer import DetectionTrainer
+
+SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+
+
+class Recorder(TrainerCallback):
+    """Follows a trainer; `best` is the best AP so far, also over a resumed run's earlier epochs."""
+
+    def __init__(self, folder: RunFolder, progress: Progress) -> None:
+        self.folder = folder
+        self.progress = progress
+        self.trainer: DetectionTrainer | None = None
+        self.started = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """The clock of the first epoch."""
+        self.started = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """One more update."""
+        epoch = min(int(state.epoch or 0) + 1, int(args.num_train_epochs))
+        self.progress(state.global_step, state.max_steps, f"epoch {epoch}/{int(args.num_train_epochs)}")
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """One more epoch: its row, its line, its models."""
+        if self.trainer is None or not state.is_world_process_zero:
+            return
+        row = self._row(state)
+        earlier = [old["AP"] or 0.0 for old in self.folder.metrics() if old["epoch"] < row["epoch"]]
+        best = (row["AP"] or 0.0) >= max(earlier, default=0.0)
+        self._write_models(row, best)
+        self.folder.write_metrics(row)
+        numbers = "  ".join(f"{name} {_percent(row[name])}" for name in SHOWN)
+        took = duration(row["seconds"])
+        mark = "  best" if best else ""
+        self.progress.print(f"epoch {row['epoch']:>3}  loss {row['loss']:.3f}  {numbers}  {took}{mark}")
+        self.started = time.monotonic()
+
+    def _row(self, state: TrainerState) -> dict[str, Any]:
+        losses = [entry for entry in state.log_history if "loss" in entry]
+        last = losses[-1] if losses else {"loss": float("nan"), "learning_rate": 0.0}
+        summary = self.trainer.summary if self.trainer else {}
+        return {
+            "epoch": round(state.epoch or 0),
+            "step": state.global_step,
+            "loss": last["loss"],
+            "learning_rate": last["learning_rate"],
+            **summary,
+            "seconds": round(time.monotonic() - self.started, 2),
+        }
+
+    def _write_models(self, row: dict[str, Any], best: bool) -> None:
+        if self.trainer is None:
+            return
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        if row["best_threshold"] is not None:
+            model.config.threshold = float(row["best_threshold"])
+        for name in ["last", *["best"] * best]:
+            self.folder.write_model(name, model, self.trainer.processor)
+
+
+def _percent(value: float | None) -> str:
+    return "   -" if value is None else f"{100 * value:4.1f}"

@@ -1,0 +1,114 @@
+"""A thin `transformers.Trainer`: two learning rates, the schedule of a recipe, the right normaliser, COCO evaluation.
+
+The loss of an update is divided by the mean number of boxes over its micro-batches and all processes, so neither
+accumulation nor the number of processes changes it. Evaluation runs on every process's share of val and is joined
+once. Source of the traps: the Trainer gathers every output tensor and clips at 1 unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.utils.data import DataLoader, Dataset
+from transformers import PreTrainedModel, Trainer, TrainingArguments
+
+from smca.data.dataset import Collate, EvalDataset
+from smca.data.records import Split
+from smca.evaluation.loop import evaluate
+from smca.modeling.image_processing import SmcaImageProcessor
+from smca.progress import Progress
+from smca.training.recipe import Optimisation
+
+
+def rate_factor(plan: Optimisation, step: int, steps: int) -> float:
+    """Learning rate at `step` of `steps`, as a factor of the recipe's."""
+    warmup = plan.warmup * steps
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if plan.schedule == "cosine":
+        return max(0.01, 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, steps - warmup))))
+    return 1.0 if step < plan.drop_at * steps else 0.1
+
+
+class DetectionTrainer(Trainer):
+    """Trains a detector whose forward takes pixel_values, pixel_mask, labels and num_boxes."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        arguments: TrainingArguments,
+        plan: Optimisation,
+        train: Dataset[dict[str, Any]],
+        val: Split,
+        processor: SmcaImageProcessor,
+    ) -> None:
+        collate = Collate(processor, train=True)
+        self.val_images = EvalDataset(val.records)
+        super().__init__(model, arguments, collate, train_dataset=train, eval_dataset=self.val_images)
+        self.plan = plan
+        self.val = val
+        self.processor = processor
+        self.model_accepts_loss_kwargs = False
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """AdamW with the backbone in a group of its own."""
+        parameters = [(n, p) for n, p in (model or self.model).named_parameters() if p.requires_grad]
+        backbone = [p for n, p in parameters if "backbone." in n]
+        rest = [p for n, p in parameters if "backbone." not in n]
+        groups = [{"params": rest, "lr": self.plan.lr}, {"params": backbone, "lr": self.plan.backbone_lr}]
+        self.optimizer = AdamW([g for g in groups if g["params"]], weight_decay=self.plan.weight_decay)
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
+        """The recipe's schedule over the whole run."""
+        self.lr_scheduler = LambdaLR(
+            optimizer or self.optimizer, lambda step: rate_factor(self.plan, step, num_training_steps)
+        )
+        return self.lr_scheduler
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], Tensor]:
+        """The micro-batches of one update, and the mean number of boxes in one, over all processes."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        boxes = sum(len(label["boxes"]) for batch in batches for label in batch["labels"])
+        count = torch.tensor([float(boxes), float(max(1, len(batches)))], device=device)
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(count)
+        return batches, count[0] / count[1]
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The criterion of the model on one micro-batch."""
+        names = ("pixel_values", "pixel_mask", "labels")
+        outputs = model(**{name: inputs[name] for name in names}, num_boxes=num_items_in_batch)
+        return (outputs.loss, outputs) if return_outputs else outputs.loss
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """COCO numbers on val, logged and handed to the callbacks."""
+        rank, world = self.args.process_index, self.args.world_size
+        loader = DataLoader(
+            self.val_images,
+            batch_size=self.args.per_device_eval_batch_size,
+            sampler=range(rank, len(self.val.records), world),
+            collate_fn=Collate(self.processor, train=False),
+            num_workers=self.args.dataloader_num_workers,
+        )
+        with Progress("evaluating") as progress:
+            summary = evaluate(self.model, self.processor, loader, self.val, self.args.device, progress)
+        metrics = {f"eval_{name}": value for name, value in summary.items() if isinstance(value, float)}
+        self.log(metrics)
+        self.summary = summary
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics

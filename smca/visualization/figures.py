@@ -1,0 +1,24 @@
+"""Matplotlib figures without its global state: made here, drawn here, returned as pictures."""
+
+from __future__ import annotations
+
+import io
+
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
+
+DOTS_PER_INCH = 160
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty white figure of a size in inches."""
+    layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.06)
+    return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout, facecolor="white")
+
+
+def rendered(figure: Figure) -> Image.Image:
+    """Return the figure as an RGB picture."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return Image.open(buffer).convert("RGB")

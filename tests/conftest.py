@@ -1,0 +1,17 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of shared data (`SMCA_SHARED` or `shared` beside the repository), or skip."""
+    folder = Path(os.environ.get("SMCA_SHARED", Path(__file__).parents[2] / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no shared data at {folder}: set SMCA_SHARED")
+    return folder
