@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -24,7 +26,7 @@ _PUBLIC = {
 __all__ = [*_PUBLIC, "__version__"]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'smca' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)
@@ -36,7 +38,7 @@ def __dir__() -> list[str]:
 
 def _started_as_command() -> bool:
     """True for the `smca` script and for `python -m smca`."""
-    return Path(sys.argv[0]).stem == "smca" or sys.orig_argv[1:3] == ["-m", "smca"]
+    return Path(sys.argv[0]).stem == "smca" or ("-m", "smca") in pairwise(sys.orig_argv)
 
 
 if not _started_as_command():

@@ -31,18 +31,14 @@ class Progress:
         self._first: int | None = None
         self._started = self._last_line = time.monotonic()
         self._bar = _bar(self._console)
-        self._row = (
-            self._bar.add_task(task, total=None, left="", note="") if self._console.is_terminal else None
-        )
+        self._row = self._bar.add_task(task, total=None, left="", note="") if self._console.is_terminal else None
 
     def __enter__(self) -> Progress:
         if self._row is not None:
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         if self._row is not None:
             self._bar.stop()
         if kind is None and self._done:

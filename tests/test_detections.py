@@ -15,9 +15,7 @@ def detections(scores: list[float]) -> Detections:
     n = len(scores)
     boxes = np.arange(4 * n, dtype=np.float32).reshape(n, 4)
     names = tuple(f"class {i}" for i in range(n))
-    return Detections(
-        boxes, np.array(scores, np.float32), np.arange(n), names, ImageSize(height=30, width=40)
-    )
+    return Detections(boxes, np.array(scores, np.float32), np.arange(n), names, ImageSize(height=30, width=40))
 
 
 @given(
@@ -46,7 +44,7 @@ def test_supervision_sees_the_same() -> None:
     np.testing.assert_array_equal(found.xyxy, [[0, 1, 2, 3], [4, 5, 6, 7]])
     np.testing.assert_array_equal(found.confidence, [0.75, 0.5])
     np.testing.assert_array_equal(found.class_id, [0, 1])
-    assert found.data["class_name"].tolist() == ["class 0", "class 1"]
+    assert list(found.data["class_name"]) == ["class 0", "class 1"]
     assert len(detections([]).to_supervision()) == 0
 
 

@@ -82,13 +82,12 @@ def test_a_failed_task_is_not_called_done() -> None:
             bar(1, 2)
             raise RuntimeError
 
-    pytest.raises(RuntimeError, fail)
+    with pytest.raises(RuntimeError):
+        fail()
     assert stream.getvalue() == ""
 
 
-def test_only_the_first_process_speaks(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("RANK", "1")
     with Progress("training") as bar:
         bar(1, 1)

@@ -17,9 +17,7 @@ def add(parser: Parser) -> None:
         "scenes", "Generate a COCO-format data set of digits or shapes. The seed decides every bit."
     )
     scenes.add_argument("out", type=Path, metavar="OUT", help="folder to write")
-    scenes.add_argument(
-        "--images", type=at_least(int, 5), required=True, metavar="N", help="how many, val included"
-    )
+    scenes.add_argument("--images", type=at_least(int, 5), required=True, metavar="N", help="how many, val included")
     scenes.add_argument("--seed", type=at_least(int, 0), default=0, help="another seed, another data set")
     scenes.add_argument(
         "--size", type=image_size, default=ImageSize(320, 320), metavar="HEIGHTxWIDTH", help="image size"

@@ -16,15 +16,9 @@ def add(parser: Parser) -> None:
     )
     command.add_argument("model", type=Path, metavar="MODEL", help="model folder")
     command.add_argument("image", type=Path, metavar="IMAGE", help="image file")
-    command.add_argument(
-        "--out", type=Path, default=Path("runs/explain"), metavar="DIR", help="folder to write"
-    )
-    command.add_argument(
-        "--threshold", type=fraction, metavar="T", help="lowest score (default: the model's own)"
-    )
-    command.add_argument(
-        "--most", type=at_least(int, 1), default=8, metavar="N", help="how many detections at most"
-    )
+    command.add_argument("--out", type=Path, default=Path("runs/explain"), metavar="DIR", help="folder to write")
+    command.add_argument("--threshold", type=fraction, metavar="T", help="lowest score (default: the model's own)")
+    command.add_argument("--most", type=at_least(int, 1), default=8, metavar="N", help="how many detections at most")
     command.set_defaults(run=run)
 
 

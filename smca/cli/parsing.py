@@ -100,9 +100,7 @@ def image_size(text: str) -> ImageSize:
     return ImageSize(height=int(found[1]), width=int(found[2]))
 
 
-def _checked(
-    kind: Callable[[str], Number], fits: Callable[[Number], bool], wanted: str
-) -> Callable[[str], Number]:
+def _checked(kind: Callable[[str], Number], fits: Callable[[Number], bool], wanted: str) -> Callable[[str], Number]:
     def convert(text: str) -> Number:
         try:
             value = kind(text)

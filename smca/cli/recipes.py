@@ -17,9 +17,7 @@ FIELDS = ("name", "description", "paper_row", "expected_ap", "measured_by", "har
 
 def add(parser: Parser) -> None:
     """Add the command to `parser`."""
-    command = parser.add_command(
-        "recipes", "List every recipe: paper row, expected AP and who measured it, cost."
-    )
+    command = parser.add_command("recipes", "List every recipe: paper row, expected AP and who measured it, cost.")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the list for machines")
     command.set_defaults(run=run)
 
@@ -52,8 +50,6 @@ def _show(found: list[Recipe]) -> None:
 
 def _details(recipe: Recipe) -> str:
     """What to expect of a recipe, on one line; what is not known is left out."""
-    reaches = (
-        [] if recipe.expected_ap is None else [f"{recipe.expected_ap} AP expected ({recipe.measured_by})"]
-    )
+    reaches = [] if recipe.expected_ap is None else [f"{recipe.expected_ap} AP expected ({recipe.measured_by})"]
     facts = [recipe.paper_row, *reaches, recipe.hardware, f"hours: {recipe.hours}"]
     return "; ".join(fact for fact in facts if not fact.endswith("-"))

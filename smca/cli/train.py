@@ -14,9 +14,7 @@ def add(parser: Parser) -> None:
     command = parser.add_command("train", "Train a detector on a data set. RUN/best and RUN/last are models.")
     command.add_argument("data", type=Path, metavar="DATA", help="folder or file of a data set")
     command.add_argument("--recipe", required=True, help="a name from `smca recipes`, or a YAML file")
-    command.add_argument(
-        "--out", type=Path, metavar="RUN", help="folder to write (default: runs/DATA-RECIPE)"
-    )
+    command.add_argument("--out", type=Path, metavar="RUN", help="folder to write (default: runs/DATA-RECIPE)")
     _add_schedule(command)
     _add_model(command)
     _add_process(command)
@@ -26,31 +24,19 @@ def add(parser: Parser) -> None:
 def _add_schedule(command: Parser) -> None:
     group = command.add_argument_group("schedule and data (default: the recipe's)")
     group.add_argument("--epochs", type=at_least(int, 1), metavar="N", help="the schedule scales with it")
-    group.add_argument(
-        "--batch", type=at_least(int, 1), metavar="N", help="images an update, over all devices"
-    )
-    group.add_argument(
-        "--lr", type=above(0), metavar="X", help="learning rate of everything but the backbone"
-    )
+    group.add_argument("--batch", type=at_least(int, 1), metavar="N", help="images an update, over all devices")
+    group.add_argument("--lr", type=above(0), metavar="X", help="learning rate of everything but the backbone")
     group.add_argument("--image-size", type=at_least(int, 32), metavar="S", help="shorter side in pixels")
-    group.add_argument(
-        "--val-fraction", type=fraction, default=0.0, metavar="F", help="part of train used as val"
-    )
+    group.add_argument("--val-fraction", type=fraction, default=0.0, metavar="F", help="part of train used as val")
     group.add_argument("--strict", action="store_true", help="stop at missing or unreadable images")
 
 
 def _add_model(command: Parser) -> None:
     group = command.add_argument_group("model")
-    group.add_argument(
-        "--init", metavar="MODEL", help="start from a model's weights, classes matched by name"
-    )
+    group.add_argument("--init", metavar="MODEL", help="start from a model's weights, classes matched by name")
     group.add_argument("--backbone-weights", metavar="none|imagenet|PATH", help="where the backbone starts")
-    group.add_argument(
-        "--freeze", action="append", default=[], metavar="PART", help="part that stays as it is"
-    )
-    group.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the recipe"
-    )
+    group.add_argument("--freeze", action="append", default=[], metavar="PART", help="part that stays as it is")
+    group.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the recipe")
 
 
 def _add_process(command: Parser) -> None:

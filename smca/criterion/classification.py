@@ -83,9 +83,7 @@ class SoftmaxTerm:
         layers, images, queries, outputs = logits.shape
         wanted = torch.full((layers, images, queries), outputs - 1, device=logits.device)
         wanted[_layers(query), targets.image, query] = targets.labels
-        loss = functional.cross_entropy(logits.flatten(0, 2), wanted.flatten(), reduction="none").view_as(
-            wanted
-        )
+        loss = functional.cross_entropy(logits.flatten(0, 2), wanted.flatten(), reduction="none").view_as(wanted)
         weighted = torch.where(wanted == outputs - 1, self.no_object_weight * loss, loss)
         total_weight = (1 - self.no_object_weight) * boxes + self.no_object_weight * images * queries
         return weighted.sum(dim=(1, 2)) / total_weight

@@ -44,9 +44,7 @@ def matching_cost(
 
 
 @torch.no_grad()
-def match(
-    logits: Tensor, boxes: Tensor, targets: BatchTargets, term: ClassTerm, costs: MatchingCosts
-) -> Tensor:
+def match(logits: Tensor, boxes: Tensor, targets: BatchTargets, term: ClassTerm, costs: MatchingCosts) -> Tensor:
     """int64 [L, P]: the query that layer l gives to box p; within an image and layer no query comes twice.
 
     Every image must have at most N boxes (`targets.check_targets`).

@@ -32,9 +32,7 @@ class BatchTargets:
 def gather_targets(targets: Sequence[Mapping[str, Tensor]], like: Tensor) -> BatchTargets:
     """Join per-image `{"class_labels": [n], "boxes": [n, 4]}` on the device, and in the dtype, of `like`."""
     counts = tuple(len(target["class_labels"]) for target in targets)
-    labels = torch.cat([target["class_labels"].reshape(-1) for target in targets]).to(
-        like.device, torch.int64
-    )
+    labels = torch.cat([target["class_labels"].reshape(-1) for target in targets]).to(like.device, torch.int64)
     boxes = torch.cat([target["boxes"].reshape(-1, 4) for target in targets]).to(like.device, like.dtype)
     if len(boxes) != len(labels):
         raise DataError(f"the labels name {len(labels)} classes for {len(boxes)} boxes; one each is allowed")
@@ -48,9 +46,7 @@ def check_targets(targets: BatchTargets, images: int, queries: int, classes: int
         raise DataError(f"the labels describe {len(targets.counts)} images, the batch has {images}")
     most = max(targets.counts, default=0)
     if most > queries:
-        raise DataError(
-            f"an image has {most} boxes, the model {queries} queries; set queries to {most} or more"
-        )
+        raise DataError(f"an image has {most} boxes, the model {queries} queries; set queries to {most} or more")
     if most == 0:
         return
     lowest, highest = targets.labels.aminmax()

@@ -56,9 +56,7 @@ def check_lost(findings: Findings, images: int, strict: bool) -> None:
     lost = len(missing) + len(unreadable)
     if lost and (strict or lost == images):
         examples = "; ".join((missing + unreadable)[:3])
-        raise DataError(
-            f"of {images} images {len(missing)} are missing and {len(unreadable)} unreadable: {examples}"
-        )
+        raise DataError(f"of {images} images {len(missing)} are missing and {len(unreadable)} unreadable: {examples}")
 
 
 def build_record(

@@ -40,15 +40,11 @@ def _read(content: object, image_folders: Sequence[Path], name: str, strict: boo
     findings = Findings()
     categories = _by_id(content, "categories")
     category_ids = sorted(categories, key=lambda identifier: (isinstance(identifier, str), identifier))
-    class_names = tuple(
-        _text(categories[identifier], "name", f"category {identifier}") for identifier in category_ids
-    )
+    class_names = tuple(_text(categories[identifier], "name", f"category {identifier}") for identifier in category_ids)
     labels = {identifier: label for label, identifier in enumerate(category_ids)}
     images = _by_id(content, "images")
     boxes = _boxes_by_image(content, images, labels, findings)
-    records = [
-        _record(identifier, image, boxes, image_folders, findings) for identifier, image in images.items()
-    ]
+    records = [_record(identifier, image, boxes, image_folders, findings) for identifier, image in images.items()]
     check_lost(findings, len(images), strict)
     found = tuple(record for record in records if record is not None)
     return Split(name, found, class_names, tuple(category_ids), findings)
@@ -95,9 +91,7 @@ def _record(
         return None
     path, header = file
     width, height = image.get("width"), image.get("height")
-    declared = (
-        ImageSize(height=height, width=width) if isinstance(width, int) and isinstance(height, int) else None
-    )
+    declared = ImageSize(height=height, width=width) if isinstance(width, int) and isinstance(height, int) else None
     return build_record(identifier, path, header, declared, boxes.get(identifier, ()), findings)
 
 

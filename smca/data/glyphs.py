@@ -19,9 +19,7 @@ from sklearn.datasets import load_digits
 INK = 96  # a pixel counts as ink from this mask value on
 _CELL = 12  # pixels a cell of a digit becomes
 _STROKE_LEVEL, _STROKE_SOFTNESS = 0.42, 0.16  # grey where a stroke's edge lies, and the edge's width in grey
-_SPLINE = zoom(
-    np.eye(10), (_CELL, 1), order=3, grid_mode=True, mode="grid-constant"
-)  # cubic, from 10 to 120 samples
+_SPLINE = zoom(np.eye(10), (_CELL, 1), order=3, grid_mode=True, mode="grid-constant")  # cubic, from 10 to 120 samples
 _CANVAS = 128
 _SHAPES_PER_CLASS = 150
 

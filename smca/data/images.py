@@ -104,7 +104,5 @@ def _opened(source: Path | str | bytes) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise DataError(f"{name} cannot be read: not an image, or of an unknown format") from error
     except _BROKEN as error:
-        reason = " ".join(
-            str(error.strerror if isinstance(error, OSError) and error.strerror else error).split()
-        )
+        reason = " ".join(str(error.strerror if isinstance(error, OSError) and error.strerror else error).split())
         raise DataError(f"{name} cannot be read: {reason}") from error

@@ -66,9 +66,7 @@ def make_scenes(
     report = _counter(images, progress)
     with _complete_or_absent(Path(out)) as folder:
         (folder / "images").mkdir()
-        for number, (name, bank, count) in enumerate(
-            (("train", train, images - held_back), ("val", val, held_back))
-        ):
+        for number, (name, bank, count) in enumerate((("train", train, images - held_back), ("val", val, held_back))):
             rngs = (np.random.default_rng((seed, number, index)) for index in range(count))
             scenes = (make_scene(bank, size, rng) for rng in rngs)
             write_json(folder / f"{name}.json", _write_split(folder / "images", name, scenes, bank, report))

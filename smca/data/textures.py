@@ -19,9 +19,7 @@ def background(size: ImageSize, rng: np.random.Generator) -> np.ndarray:
     base = rng.uniform(0.05, 0.95, 3).astype(np.float32)
     contrast = rng.uniform(-0.3, 0.3, 3).astype(np.float32)
     planes = [
-        base[channel]
-        + (pattern - 0.5) * contrast[channel]
-        + rng.uniform(0.02, 0.1) * (_clouds(size, rng) - 0.5)
+        base[channel] + (pattern - 0.5) * contrast[channel] + rng.uniform(0.02, 0.1) * (_clouds(size, rng) - 0.5)
         for channel in range(3)
     ]
     return np.stack(planes, axis=-1).clip(0, 1)

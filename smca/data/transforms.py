@@ -44,9 +44,7 @@ class Augmentation:
                 f"image sides must be positive, found short {self.short_sides} and long {self.long_side}"
             )
         if self.crop and (not self.crop_resize or not 0 < self.crop_smallest <= self.crop_largest):
-            raise ConfigurationError(
-                "crop needs crop_resize and 0 < crop_smallest <= crop_largest, or set crop=0"
-            )
+            raise ConfigurationError("crop needs crop_resize and 0 < crop_smallest <= crop_largest, or set crop=0")
         for name in ("flip", "crop", "jitter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigurationError(f"{name} must lie in 0..1, found {getattr(self, name)}")

@@ -72,9 +72,7 @@ class CocoEvaluator:
         evaluation.accumulate()
         evaluation.summary_lines()
         results = evaluation.results(per_class=True)
-        per_class = [
-            _known(results["per_class"].get(str(k), -1)) for k in range(len(self._split.class_names))
-        ]
+        per_class = [_known(results["per_class"].get(str(k), -1)) for k in range(len(self._split.class_names))]
         numbers = {name: _known(value) for name, value in results["metrics"].items()}
         return Summary(
             AP=numbers["AP"],

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sized
+import math
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from transformers import PreTrainedModel
 
 from smca.data.records import Split
@@ -25,12 +26,13 @@ def evaluate(
     """Return the COCO numbers of `model` on the records that `loader` yields, joined over all processes.
 
     loader: batches of "pixel_values", "pixel_mask" and "records" (indices into `split.records`).
+    progress: called with the images done and this process's share of all, after each batch.
     The model is put into evaluation mode and back. Raises ModelError when it predicts NaN or infinity.
     """
     evaluator = CocoEvaluator(split)
-    total = len(loader) if isinstance(loader, Sized) else 0
+    done, share = 0, math.ceil(len(split.records) / _processes())
     with evaluating(model):
-        for done, batch in enumerate(loader, 1):
+        for batch in loader:
             indices = batch["records"].tolist()
             records = [split.records[i] for i in indices]
             inputs = {name: batch[name].to(device) for name in ("pixel_values", "pixel_mask")}
@@ -38,7 +40,12 @@ def evaluate(
             found = detect(model, processor, inputs, [record.size for record in records], names)
             for index, one in zip(indices, found, strict=True):
                 evaluator.add(index, one.boxes, one.scores, one.labels)
+            done += len(indices)
             if progress:
-                progress(done, max(total, done))
+                progress(done, share)
     evaluator.gather()
     return evaluator.summary()
+
+
+def _processes() -> int:
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1

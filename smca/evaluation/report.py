@@ -77,9 +77,7 @@ def percent(value: float | None) -> str:
 
 
 def _images(split: Split) -> Card:
-    return Card(
-        f"{sum(len(record.boxes) for record in split.records):,}", "objects", f"{len(split.records):,} images"
-    )
+    return Card(f"{sum(len(record.boxes) for record in split.records):,}", "objects", f"{len(split.records):,} images")
 
 
 def _compared(record: Record, found: Detections, class_names: Sequence[str]) -> Picture:

@@ -114,7 +114,5 @@ def _picture_names(paths: Sequence[Path], out: Path) -> dict[Path, Path]:
         taken.add(stem)
         names[path] = out / f"{stem}.jpg"
         if names[path].resolve() in originals:
-            raise OutputError(
-                f"writing into {out} would replace the image {names[path]}; choose another folder"
-            )
+            raise OutputError(f"writing into {out} would replace the image {names[path]}; choose another folder")
     return names

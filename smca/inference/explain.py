@@ -1,117 +1,102 @@
-"""Where the queries behind the detections of an image looked, from a model's named intermediates.
+"""Where each detection's query looked: `smca explain`.
 
-What is shown is the last decoder layer: G (E4, E6), co-attention (E5, E8), scale weights (E7) and the centre
-(E2). Raises ModelError for a model that has no such intermediates, DataError for an image that cannot be
-read.
+Runs one image through the explicit form of the attention and writes overview.png (a row a detection), one
+detection-N.png with all heads each (those of an earlier run go), and explain.json with centres and scale weights.
+Raises ModelError for a model that is not one of ours: other detectors do not tell what their queries saw.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
-from transformers import PreTrainedModel
 
 from smca.errors import ModelError
 from smca.files import write_atomically, write_json
 from smca.inference.forward import evaluating, to_detections
-from smca.inference.loading import Processor, class_names, load, processor_of
+from smca.inference.loading import class_names, load, processor_of
 from smca.inference.predict import threshold_of
 from smca.inference.sources import read_image
 from smca.modeling.detector import SmcaForObjectDetection
-from smca.modeling.geometry import BatchSizes, LevelGeometry
 from smca.modeling.outputs import Intermediates
-from smca.progress import track
 from smca.sizes import ImageSize
 from smca.visualization.attention import Explanation, LevelMaps, overview, per_head
 
 
-def explain(
-    model: PreTrainedModel, processor: Processor, image: Tensor, threshold: float | None = None, most: int = 8
-) -> Explanation:
-    """Return the `most` best detections above `threshold` in a uint8 image [3, height, width], with maps."""
-    if not isinstance(model, SmcaForObjectDetection):
-        raise ModelError(f"{type(model).__name__} has no weight maps; a model of type 'smca' is needed")
-    size = ImageSize(height=image.shape[1], width=image.shape[2])
-    inputs = processor(images=[image], input_data_format="channels_first", return_tensors="pt").to(
-        model.device
-    )
-    with evaluating(model):
-        outputs = model(**inputs, intermediates=True)
-    kept = processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[tuple(size)])[0]
-    found = to_detections(kept, size, class_names(model))
-    best = np.flatnonzero(found.scores >= (threshold_of(model) if threshold is None else threshold))[:most]
-    queries = kept["queries"].cpu().numpy()[best]
-    traces, sizes = outputs.intermediates, BatchSizes.of_mask(inputs["pixel_mask"])
-    levels = enumerate(model.input_projection.levels)
-    return Explanation(
-        detections=found.take(best),
-        queries=queries,
-        seen=ImageSize(height=int(sizes.height[0]), width=int(sizes.width[0])),
-        levels=tuple(_maps(traces, index, level, queries, sizes) for index, level in levels),
-        scale_weights=None if traces.scale_weights is None else _last(traces.scale_weights, queries),
-        centres=None if traces.centres is None else _last(traces.centres, queries),
-    )
-
-
-def explain_file(model_folder: Path, image: Path, out: Path, threshold: float | None, most: int) -> Path:
-    """Explain an image file: `overview.png`, one picture a detection and `explanation.json` in `out`."""
-    pixels = read_image(image)
+def explain_file(model_folder: Path, image: Path, out: Path, threshold: float | None = None, most: int = 8) -> Path:
+    """Write the pictures of one image's best `most` detections into `out`."""
     model = load(model_folder)
-    explanation = explain(model, processor_of(model), pixels, threshold, most)
+    if not isinstance(model, SmcaForObjectDetection):
+        raise ModelError(f"{model_folder} holds a {type(model).__name__}; only models of type smca can be explained")
+    pixels = read_image(image)
+    explanation = explain(model, pixels, threshold, most)
     picture = to_pil_image(pixels)
-    _save(overview(picture, explanation), out / "overview.png")
-    pictures = [f"detection-{index + 1:02d}.png" for index in range(len(explanation.detections))]
-    for index, name in enumerate(track(pictures, "drawing every head")):
-        _save(per_head(picture, explanation, index), out / name)
-    write_json(out / "explanation.json", {"image": str(image), "detections": _rows(explanation, pictures)})
+    for earlier in out.glob("detection-[0-9]*.png"):
+        earlier.unlink()
+    _write(out / "overview.png", overview(picture, explanation))
+    for index in range(len(explanation.detections)):
+        _write(out / f"detection-{index + 1}.png", per_head(picture, explanation, index))
+    write_json(out / "explain.json", _numbers(explanation))
     return out
 
 
-def _maps(
-    traces: Intermediates, index: int, level: LevelGeometry, queries: np.ndarray, sizes: BatchSizes
-) -> LevelMaps:
-    """The maps of one level without padding."""
-    cells = sizes.cells(level.stride)
-    valid = (..., slice(int(cells.height[0])), slice(int(cells.width[0])))
-    return LevelMaps(
-        name=level.name,
-        stride=level.stride,
-        offset=level.offset,
-        weight_maps=_last(traces.weight_maps[index], queries)[valid] if traces.weight_maps else None,
-        co_attention=_last(traces.co_attention[index], queries)[valid],
+def explain(model: SmcaForObjectDetection, image: Tensor, threshold: float | None = None, most: int = 8) -> Explanation:
+    """What the queries of the best detections in a uint8 image [3, height, width] saw."""
+    size = ImageSize(height=image.shape[1], width=image.shape[2])
+    processor = processor_of(model)
+    inputs = processor(images=[image], input_data_format="channels_first", return_tensors="pt").to(model.device)
+    with evaluating(model):
+        outputs = model(**inputs, intermediates=True)
+    lowest = threshold_of(model) if threshold is None else threshold
+    found = processor.post_process_object_detection(outputs, threshold=lowest, target_sizes=[tuple(size)])[0]
+    queries = found["queries"][:most].cpu()
+    seen = outputs.intermediates
+    scale = seen.scale_weights
+    return Explanation(
+        detections=to_detections({k: v[:most] for k, v in found.items()}, size, class_names(model)),
+        queries=queries.numpy(),
+        seen=ImageSize(height=inputs["pixel_values"].shape[2], width=inputs["pixel_values"].shape[3]),
+        levels=tuple(_level(model, seen, index, queries) for index in range(len(seen.level_names))),
+        scale_weights=None if scale is None else _chosen(scale, queries),
+        centres=None if seen.centres is None else _chosen(seen.centres, queries),
     )
 
 
-def _last(values: Tensor, queries: np.ndarray) -> np.ndarray:
-    """The last layer's values of the only image for some queries: [L, 1, N, ...] -> [n, ...]."""
-    return values[-1, 0].float().cpu().numpy()[queries]
+def _level(model: SmcaForObjectDetection, seen: Intermediates, index: int, queries: Tensor) -> LevelMaps:
+    geometry = model.input_projection.levels[index]
+    return LevelMaps(
+        name=geometry.name,
+        stride=geometry.stride,
+        offset=geometry.offset,
+        weight_maps=_chosen(seen.weight_maps[index], queries) if seen.weight_maps else None,
+        co_attention=_chosen(seen.co_attention[index], queries),
+    )
 
 
-def _rows(explanation: Explanation, pictures: Sequence[str]) -> list[dict[str, object]]:
-    rows = zip(explanation.detections.to_json(), explanation.queries.tolist(), pictures, strict=True)
-    return [
-        {**detection, "query": query, "picture": picture, **_numbers(explanation, index)}
-        for index, (detection, query, picture) in enumerate(rows)
-    ]
+def _chosen(values: Tensor, queries: Tensor) -> np.ndarray:
+    """Of [layers, 1, N, ...] the last layer and some queries."""
+    return values[-1, 0, queries.to(values.device)].float().cpu().numpy()
 
 
-def _numbers(explanation: Explanation, index: int) -> dict[str, object]:
-    """Scale weights by level name, and the centre (x, y) in pixels of the image; null without them."""
-    weights, centres, size = explanation.scale_weights, explanation.centres, explanation.detections.size
-    names = [level.name for level in explanation.levels]
-    return {
-        "scale_weights": None if weights is None else dict(zip(names, weights[index].tolist(), strict=True)),
-        "centre": None if centres is None else (centres[index] * (size.width, size.height)).tolist(),
-    }
-
-
-def _save(picture: Image.Image, path: Path) -> None:
+def _write(path: Path, picture: Image.Image) -> None:
     content = io.BytesIO()
-    picture.save(content, format="PNG")
+    picture.save(content, "PNG")
     write_atomically(path, content.getvalue())
+
+
+def _numbers(explanation: Explanation) -> list[dict[str, Any]]:
+    rows = []
+    for index, detection in enumerate(explanation.detections.to_json()):
+        row: dict[str, Any] = {**detection, "query": int(explanation.queries[index])}
+        if explanation.centres is not None:
+            row["centre"] = dict(zip(("x", "y"), explanation.centres[index].tolist(), strict=True))
+        if explanation.scale_weights is not None:
+            names = [level.name for level in explanation.levels]
+            row["scale_weights"] = dict(zip(names, explanation.scale_weights[index].tolist(), strict=True))
+        rows.append(row)
+    return rows

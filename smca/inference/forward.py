@@ -42,17 +42,11 @@ def detect(
     """
     outputs = model(**inputs)
     outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
-    finite = (
-        torch.cat([outputs.logits, outputs.pred_boxes], dim=-1).isfinite().all(dim=-1).all(dim=-1).tolist()
-    )
+    finite = torch.cat([outputs.logits, outputs.pred_boxes], dim=-1).isfinite().all(dim=-1).all(dim=-1).tolist()
     if not all(finite):
         source = sources[finite.index(False)]
-        raise ModelError(
-            f"the model's prediction for {source} is NaN or infinite; its weights may have diverged"
-        )
-    kept = processor.post_process_object_detection(
-        outputs, threshold=0.0, target_sizes=[tuple(s) for s in sizes]
-    )
+        raise ModelError(f"the model's prediction for {source} is NaN or infinite; its weights may have diverged")
+    kept = processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[tuple(s) for s in sizes])
     names = class_names(model)
     return [to_detections(one, size, names) for one, size in zip(kept, sizes, strict=True)]
 

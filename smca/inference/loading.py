@@ -47,9 +47,7 @@ def load(folder: str | Path, device: str | None = None) -> PreTrainedModel:
         raise ModelError(f"{path} cannot be loaded as a model: {_one_line(error)}") from error
     lacking = sorted(report["missing_keys"])
     if lacking:
-        raise ModelError(
-            f"{path}/model.safetensors lacks {len(lacking)} of the model's weights, first {lacking[0]}"
-        )
+        raise ModelError(f"{path}/model.safetensors lacks {len(lacking)} of the model's weights, first {lacking[0]}")
     return model.to(place).eval()
 
 

@@ -25,7 +25,7 @@ UNTRAINED_THRESHOLD = 0.5
 def predict(
     model: PreTrainedModel,
     processor: Processor,
-    images: Sequence[ImageSource],
+    images: Sequence[ImageSource] | str | Path | Image.Image,
     threshold: float | None = None,
     batch: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -60,9 +60,7 @@ def predict_batch(
     """Return the detections in uint8 images [3, height, width] that go through the model together."""
     sizes = [ImageSize(height=image.shape[1], width=image.shape[2]) for image in images]
     lowest = threshold_of(model) if threshold is None else threshold
-    inputs = processor(images=list(images), input_data_format="channels_first", return_tensors="pt").to(
-        model.device
-    )
+    inputs = processor(images=list(images), input_data_format="channels_first", return_tensors="pt").to(model.device)
     with evaluating(model):
         found = detect(model, processor, inputs, sizes, names)
     return [detections.above(lowest) for detections in found]

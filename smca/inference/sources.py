@@ -15,9 +15,7 @@ from PIL import Image
 from smca.data.images import load_image, to_tensor
 from smca.errors import DataError
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 ImageSource = str | Path | Image.Image | np.ndarray | torch.Tensor
 
 
@@ -72,12 +70,12 @@ def _expanded(source: str) -> Iterator[Path]:
         return _some((each for each in sorted(path.rglob("*")) if _is_image(each, path)), f"folder {source}")
     if any(sign in source for sign in "*?["):
         matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-        return _some((each for each in matches if _is_image(each, each.parent)), f"pattern {source}")
+        return _some((each for each in matches if _is_image(each, path)), f"pattern {source}")
     raise DataError(f"no file or folder {source}")
 
 
-def _is_image(path: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _is_image(path: Path, named: Path) -> bool:
+    hidden = any(part.startswith(".") and part not in named.parts for part in path.parts)
     return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
 
 

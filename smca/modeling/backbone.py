@@ -11,24 +11,25 @@ Raises ConfigurationError for unknown names and for levels a network does not ha
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import timm
 import torch
 import torch.nn.functional as F
 import torchvision
 from timm.layers import freeze_batch_norm_2d
+from timm.models import FeatureInfo
 from torch import Tensor, nn
+from torchvision.models import ResNet
 from torchvision.models._utils import IntermediateLayerGetter
-from torchvision.ops import FrozenBatchNorm2d
 
 from smca.errors import ConfigurationError, nearest
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.geometry import BatchSizes, LevelGeometry
 from smca.modeling.padding import PaddingGuard, reads_everywhere
-from smca.modeling.plain_backbone import PlainBackbone
+from smca.modeling.plain_backbone import NORMS, PlainBackbone
 from smca.modeling.precision import at_least_float32
-from smca.modeling.receptive_field import SpatialLayer, first_centre, shift, spatial_layers
+from smca.modeling.receptive_field import PROBE, SpatialLayer, first_centre, probe, shift
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
@@ -57,15 +58,17 @@ def build_trunk(config: SmcaConfig) -> Trunk:
 
 
 def _plain(config: SmcaConfig) -> Trunk:
-    network = PlainBackbone(tuple(config.backbone_widths), tuple(config.backbone_blocks))
+    network = PlainBackbone(tuple(config.backbone_widths), tuple(config.backbone_blocks), config.backbone_norm)
     return Trunk(network, list(network.stages), list(config.backbone_widths[2:]), [8, 16, 32])
 
 
 def _resnet(config: SmcaConfig) -> Trunk:
-    norm = FrozenBatchNorm2d if config.backbone_norm == "frozen" else nn.BatchNorm2d
-    network = torchvision.models.get_model(
-        config.backbone, norm_layer=norm, replace_stride_with_dilation=[False, False, config.dilation]
+    model = torchvision.models.get_model(
+        config.backbone,
+        norm_layer=NORMS[config.backbone_norm],
+        replace_stride_with_dilation=[False, False, config.dilation],
     )
+    network = cast(ResNet, model)  # as all of RESNETS are
     width = network.fc.in_features
     body = IntermediateLayerGetter(network, {"layer2": "c3", "layer3": "c4", "layer4": "c5"})
     stages = [nn.ModuleList([body["conv1"], body["bn1"]]), *(body[f"layer{i}"] for i in range(1, 5))]
@@ -76,11 +79,31 @@ def _timm(config: SmcaConfig) -> Trunk:
     name = config.backbone.removeprefix("timm/")
     if not timm.is_model(name):
         raise ConfigurationError(f"timm has no model '{name}'.{nearest(name, timm.list_models())}")
-    network = timm.create_model(name, features_only=True, output_stride=16 if config.dilation else 32)
-    maps = network.feature_info
+    if config.backbone_norm == "layer":
+        raise ConfigurationError(f"backbone_norm is 'layer'; allowed with '{config.backbone}': frozen, batch")
+    dilated: dict[str, Any] = {"output_stride": 16} if config.dilation else {}
+    try:
+        network = timm.create_model(name, features_only=True, **dilated)
+    except (TypeError, RuntimeError, ValueError, AssertionError) as error:
+        raise ConfigurationError(
+            f"'{config.backbone}' with dilation={config.dilation} has no feature levels: {error}"
+        ) from error
+    maps = cast(FeatureInfo, network.feature_info)  # what `features_only` adds
     if config.backbone_norm == "frozen":
         network = freeze_batch_norm_2d(network)
     return Trunk(network, list(network.children()), maps.channels(), maps.reduction())
+
+
+def _probed(trunk: Trunk, name: str) -> list[SpatialLayer]:
+    """The layers that padding must be kept from, once each map is seen to cover the image evenly, channels first."""
+    try:
+        layers, shapes = probe(trunk.network)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(f"backbone '{name}' does not take images of any size: {error}") from error
+    wanted = [(c, PROBE // s, PROBE // s) for c, s in zip(trunk.channels, trunk.strides, strict=True)]
+    if shapes != wanted:
+        raise ConfigurationError(f"backbone '{name}' makes maps of {shapes} from {PROBE} pixels; allowed: {wanted}")
+    return layers
 
 
 def _geometry(trunk: Trunk, layers: list[SpatialLayer], integer: bool) -> dict[str, LevelGeometry]:
@@ -94,13 +117,13 @@ def _geometry(trunk: Trunk, layers: list[SpatialLayer], integer: bool) -> dict[s
 
 
 class Backbone(nn.Module):
-    """pixel_values [B, 3, H, W] and sizes -> {"c3": [B, C, ceil(H/8), ceil(W/8)], ...}; H, W: multiples of `multiple`."""
+    """pixel_values [B, 3, H, W], sizes -> {"c3": [B, C, ceil(H/8), ceil(W/8)], ...}; H, W: multiples of `multiple`."""
 
     def __init__(self, config: SmcaConfig) -> None:
         super().__init__()
         trunk = build_trunk(config)
         wanted = {"c5" if level == "c6" else level for level in config.levels}
-        layers = spatial_layers(trunk.network)
+        layers = _probed(trunk, config.backbone)
         levels = _geometry(trunk, layers, config.cell_position == "integer")
         if missing := wanted - set(levels):
             raise ConfigurationError(f"backbone '{config.backbone}' has no {sorted(missing)}; it has {sorted(levels)}")

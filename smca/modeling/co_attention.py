@@ -2,14 +2,16 @@
 
     C_h = sum_l alpha_l softmax_l( K_h,l^T Q_h / sqrt d + log G_h,l ) V_h,l        alpha_l = 1 / L without E7
 
-The explicit form is the oracle and runs when the attention itself is asked for. The folded form runs otherwise: up to a
-constant per query, which softmax cancels, log G is a dot product of four features,
+The explicit form is the oracle and runs when the attention itself is asked for. The folded form runs otherwise: log G
+and the padding are a dot product of six features,
 
-    query  sqrt(d) [2 c_x A_x, -A_x, 2 c_y A_y, -A_y, 1],   key  [x, x^2, y, y^2, 0 or -1e9 on padding],
+    query  sqrt(d) [2 c_x A_x, -A_x, 2 c_y A_y, -A_y, -A_x c_x^2 - A_y c_y^2, 1]
+    key    [x, x^2, y, y^2, 1, 0 or -1e9 on padding],
 
-with coordinates centred on the grid for float32's sake, so one fused scaled-dot-product call of a slightly wider
-head does it and no [queries, cells] tensor exists. V is padded to the same width because the fused CPU kernel needs
-that. Everything is float32 or better, also under autocast.
+with coordinates centred on the grid for float32's sake (softmax cancels the constant, but not its gradient's rounding:
+with it the spread's gradient is some fifty times more exact on large maps), so one fused scaled-dot-product call of a
+slightly wider head does it and no [queries, cells] tensor exists. V is padded to the same width because the fused CPU
+kernel needs that. Everything is float32 or better, also under autocast.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from smca.modeling.precision import at_least_float32, without_autocast
 from smca.modeling.weight_maps import WeightMap, log_weight_map
 
 MASKED = -1e9
-FEATURES = 5
+FEATURES = 6
 
 
 class CoAttended(NamedTuple):
@@ -38,23 +40,24 @@ class CoAttended(NamedTuple):
 
 
 def key_features(grid: Grid, padding: Tensor | None) -> Tensor:
-    """[1 or B, S, 5] for a level's cells, row by row."""
+    """[1 or B, S, 6] for a level's cells, row by row."""
     x, y = grid.x - _middle(grid.x), grid.y - _middle(grid.y)
     rows, columns = len(y), len(x)
     x, y = x.expand(rows, columns).flatten(), y[:, None].expand(rows, columns).flatten()
-    features = torch.stack([x, x**2, y, y**2, torch.zeros_like(x)], dim=-1)[None]
+    features = torch.stack([x, x**2, y, y**2, torch.ones_like(x), torch.zeros_like(x)], dim=-1)[None]
     if padding is None:
         return features
-    return torch.cat([features[..., :4].expand(len(padding), -1, -1), padding[..., None] * MASKED], dim=-1)
+    return torch.cat([features[..., :5].expand(len(padding), -1, -1), padding[..., None] * MASKED], dim=-1)
 
 
 def query_features(weight_map: WeightMap, grid: Grid, width: int) -> Tensor:
-    """[B, M or 1, N, 5] for heads of `width` channels."""
+    """[B, M or 1, N, 6] for heads of `width` channels."""
     middle = torch.stack([_middle(grid.x), _middle(grid.y)])
     precision = weight_map.precision.transpose(1, 2)
-    linear = 2 * (weight_map.centre.transpose(1, 2) - middle) * precision
-    features = torch.stack([linear, -precision], dim=-1).flatten(-2)
-    return math.sqrt(width) * F.pad(features, (0, 1), value=1.0)
+    centre = weight_map.centre.transpose(1, 2) - middle
+    quadratic = torch.stack([2 * centre * precision, -precision], dim=-1).flatten(-2)
+    constant = -(centre**2 * precision).sum(dim=-1, keepdim=True)
+    return math.sqrt(width) * F.pad(torch.cat([quadratic, constant], dim=-1), (0, 1), value=1.0)
 
 
 def _middle(axis: Tensor) -> Tensor:
@@ -117,7 +120,7 @@ class CoAttention(nn.Module):
         scale_weights: Tensor | None,
         explicit: bool = False,
     ) -> CoAttended:
-        """query [B, N, C] with its position; cells: `key_features` per level; scale_weights alpha [B, N, L]."""
+        """Query [B, N, C] with its position; cells: `key_features` per level; scale_weights alpha [B, N, L]."""
         q = self._heads(self.query(query))
         keys = self._heads(self.key(tokens.features + tokens.positions)).split(tokens.lengths, dim=2)
         values = self._heads(self.value(tokens.features)).split(tokens.lengths, dim=2)
@@ -135,13 +138,25 @@ class CoAttention(nn.Module):
         return CoAttended(self.output(total.transpose(1, 2).flatten(2)), probabilities)
 
     def _folded(
-        self, query: Tensor, key: Tensor, value: Tensor, weight_map: WeightMap | None, grid: Grid, cells: Tensor
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        weight_map: WeightMap | None,
+        grid: Grid,
+        cells: Tensor,
     ) -> Tensor:
         features = None if weight_map is None else query_features(weight_map, grid, query.shape[-1])
         return folded_attention(query, key, value, features, cells, self.dropout if self.training else 0.0)
 
     def _explicit(
-        self, query: Tensor, key: Tensor, value: Tensor, weight_map: WeightMap | None, tokens: Tokens, level: int
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        weight_map: WeightMap | None,
+        tokens: Tokens,
+        level: int,
     ) -> tuple[Tensor, Tensor]:
         log_map = None
         if weight_map is not None:

@@ -7,7 +7,8 @@ DETR. Defaults are the paper's multi-scale model (R50, C4/C5/C6, encoder 2 intra
 Raises `ValueError` (wrapped by transformers' strict dataclasses) naming what was found and what is allowed.
 """
 
-from typing import Literal
+import math
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -17,14 +18,21 @@ from smca.errors import ConfigurationError, nearest
 LEVELS = ("c3", "c4", "c5", "c6")
 BLOCKS = ("intra", "multi")
 LIMIT = 100_000
-_ALSO_ACCEPTED = {"num_labels", "name_or_path", "torch_dtype", "attn_implementation", "model_type", "output_attentions"}
+_ALSO_ACCEPTED = {
+    "num_labels",
+    "name_or_path",
+    "torch_dtype",
+    "attn_implementation",
+    "model_type",
+    "output_attentions",
+}
 
 
 @strict
 class SmcaConfig(PreTrainedConfig):
     r"""
     backbone: a torchvision ResNet ("resnet50"), "plain" (ours, small) or "timm/NAME" (any timm feature extractor).
-    backbone_norm: "frozen" (statistics and scale are constants) or "batch"; "plain" normalises each cell by itself.
+    backbone_norm: "frozen" (statistics and scale are constants), "batch" or "layer" (each cell by itself; not timm).
     backbone_widths: channels of the "plain" backbone at strides 2, 4, 8, 16, 32.
     backbone_blocks: residual blocks of the "plain" backbone at strides 8, 16, 32.
     dilation: DC5, the last stage of a ResNet dilated to stride 16.
@@ -52,10 +60,14 @@ class SmcaConfig(PreTrainedConfig):
     """
 
     model_type = "smca"
-    attribute_map = {"hidden_size": "d_model", "num_attention_heads": "num_heads", "num_hidden_layers": "decoder_layers"}
+    attribute_map: ClassVar[dict[str, str]] = {
+        "hidden_size": "d_model",
+        "num_attention_heads": "num_heads",
+        "num_hidden_layers": "decoder_layers",
+    }
 
     backbone: str = "resnet50"
-    backbone_norm: Literal["frozen", "batch"] = "frozen"
+    backbone_norm: Literal["frozen", "batch", "layer"] = "frozen"
     backbone_widths: tuple[int, ...] | list[int] = (24, 48, 96, 160, 256)
     backbone_blocks: tuple[int, ...] | list[int] = (1, 2, 2)
     dilation: bool = False
@@ -89,17 +101,22 @@ class SmcaConfig(PreTrainedConfig):
     no_object_weight: float = 0.1
     threshold: float = 0.5
 
-    def __post_init__(self, **kwargs) -> None:
+    def __post_init__(self, **kwargs: Any) -> None:
         for name in ("backbone_widths", "backbone_blocks", "levels", "encoder", "level_factors"):
             value = getattr(self, name)
             setattr(self, name, None if value is None else tuple(value))
-        for name in kwargs:
-            if name not in _ALSO_ACCEPTED and not name.startswith("_"):
-                fields = type(self).__dataclass_fields__
-                raise ConfigurationError(f"SmcaConfig has no option '{name}'.{nearest(name, fields)}")
+        if self.transformers_version is None:
+            self._refuse_unknown(kwargs)
         if self.id2label is None:
             kwargs.setdefault("num_labels", 91)
         super().__post_init__(**kwargs)
+
+    def _refuse_unknown(self, options: dict[str, Any]) -> None:
+        """A misspelt switch is an error; a saved config (it states its transformers_version) may hold more."""
+        for name in options:
+            if name not in _ALSO_ACCEPTED and not name.startswith("_"):
+                fields = type(self).__dataclass_fields__
+                raise ConfigurationError(f"SmcaConfig has no option '{name}'.{nearest(name, fields)}")
 
     def validate_levels(self) -> None:
         """Levels and encoder blocks are known, levels run from fine to coarse without repeats."""
@@ -118,10 +135,23 @@ class SmcaConfig(PreTrainedConfig):
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 to {LIMIT}")
         if self.d_model % self.num_heads or self.d_model % 4:
             raise ValueError(f"d_model is {self.d_model}; allowed: a multiple of 4 and of num_heads ({self.num_heads})")
-        if self.bandwidth <= 0:
-            raise ValueError(f"bandwidth is {self.bandwidth}; allowed: above 0")
+        if not 1 <= self.class_outputs <= LIMIT:
+            raise ValueError(f"num_labels is {self.num_labels}; allowed: 1 to {LIMIT}")
         if self.backbone == "plain" and (len(self.backbone_widths), len(self.backbone_blocks)) != (5, 3):
             raise ValueError("backbone 'plain' wants five backbone_widths and three backbone_blocks")
+        if not all(1 <= width <= LIMIT for width in self.backbone_widths):
+            raise ValueError(f"backbone_widths is {self.backbone_widths}; allowed: 1 to {LIMIT} each")
+
+    def validate_amounts(self) -> None:
+        """Probabilities, weights and scales are finite and in their range."""
+        if not (self.bandwidth > 0 and math.isfinite(self.bandwidth)):
+            raise ValueError(f"bandwidth is {self.bandwidth}; allowed: above 0")
+        for name in ("dropout", "attention_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 0 to 1")
+        for name in ("class_weight", "box_weight", "giou_weight", "no_object_weight", "frozen_stages"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 0 or more")
 
     @property
     def class_outputs(self) -> int:

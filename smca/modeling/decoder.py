@@ -97,13 +97,15 @@ class DecoderLayer(nn.Module):
             trace.scale_weights = self.scale_selection(query)
 
         def look(of: Tensor) -> Tensor:
-            attended = self.co_attention(
-                of + position, tokens, cells, trace.weight_maps, trace.scale_weights, explicit
-            )
+            attended = self.co_attention(of + position, tokens, cells, trace.weight_maps, trace.scale_weights, explicit)
             trace.co_attention = attended.attention
             return attended.output
 
-        steps = ((self.norm1, lambda t: self.self_attention(t, position)), (self.norm2, look), (self.norm3, self.ffn))
+        steps = (
+            (self.norm1, lambda t: self.self_attention(t, position)),
+            (self.norm2, look),
+            (self.norm3, self.ffn),
+        )
         for norm, step in steps:
             if self.pre_norm:
                 target = target + self.dropout(step(norm(target)))

@@ -74,7 +74,7 @@ class SmcaForObjectDetection(PreTrainedModel):
         num_boxes: Tensor | None = None,
         intermediates: bool = False,
     ) -> SmcaObjectDetectionOutput:
-        """`num_boxes` replaces the number of boxes the loss is divided by; `intermediates` asks for what queries saw."""
+        """`num_boxes` replaces the number of boxes that divides the loss; `intermediates` asks for what queries saw."""
         tokens = self.tokens(pixel_values, pixel_mask)
         tokens = dataclasses.replace(tokens, features=self.encoder(tokens))
         decoded = self.decoder(tokens, explicit=intermediates)
@@ -111,7 +111,9 @@ class SmcaForObjectDetection(PreTrainedModel):
             level_names=tuple(level.name for level in tokens.levels),
             centres=torch.stack(references) if references else None,
             weight_maps=[
-                torch.stack([log_weight_map(t.weight_maps[level], tokens.grids[level]).exp() for t in traces if t.weight_maps])
+                torch.stack(
+                    [log_weight_map(t.weight_maps[level], tokens.grids[level]).exp() for t in traces if t.weight_maps]
+                )
                 for level in levels
                 if traces[0].weight_maps
             ],

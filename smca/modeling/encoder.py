@@ -37,7 +37,9 @@ class FeedForward(nn.Sequential):
         super().__init__(nn.Linear(channels, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, channels))
 
 
-def self_attention(query: Tensor, key: Tensor, value: Tensor, heads: int, padding: Tensor | None, dropout: float) -> Tensor:
+def self_attention(
+    query: Tensor, key: Tensor, value: Tensor, heads: int, padding: Tensor | None, dropout: float
+) -> Tensor:
     """Multi-head attention through the fused kernel: [B, N, C], [B, S, C] -> [B, N, C]."""
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
     mask = None if padding is None else ~padding[:, None, None]

@@ -20,8 +20,8 @@ class ClassHead(nn.Linear):
         super().__init__(channels, classes)
         self.focal = focal
 
-    def forward(self, decoded: Tensor) -> Tensor:
-        return at_least_float32(super().forward(decoded))
+    def forward(self, input: Tensor) -> Tensor:
+        return at_least_float32(super().forward(input))
 
 
 class BoxHead(nn.Module):
@@ -31,7 +31,11 @@ class BoxHead(nn.Module):
         super().__init__()
         self.box_prior = box_prior
         self.mlp = nn.Sequential(
-            nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, 4)
+            nn.Linear(channels, channels),
+            nn.ReLU(),
+            nn.Linear(channels, channels),
+            nn.ReLU(),
+            nn.Linear(channels, 4),
         )
 
     def forward(self, decoded: Tensor, centre_logit: Tensor | None) -> Tensor:

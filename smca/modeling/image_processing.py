@@ -7,11 +7,17 @@ mean and deviation, pad at the right and bottom. Source: transformers' Deformabl
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchvision.ops import box_convert
+from torchvision.transforms.v2.functional import InterpolationMode
 from transformers import DeformableDetrImageProcessor
+from transformers.image_transforms import get_size_with_aspect_ratio
+from transformers.image_utils import SizeDict
 
+from smca.errors import ModelError
 from smca.modeling.outputs import SmcaObjectDetectionOutput
 
 
@@ -20,19 +26,34 @@ class SmcaImageProcessor(DeformableDetrImageProcessor):
 
     class_loss = "focal"
 
+    def resize(
+        self,
+        image: Tensor,
+        size: SizeDict,
+        resample: InterpolationMode | int | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """As transformers does it, but never to less than one pixel: a side of a 1x5000 image would round to none."""
+        if size.shortest_edge and size.longest_edge:
+            sides = get_size_with_aspect_ratio(tuple(image.shape[-2:]), size.shortest_edge, size.longest_edge)
+            size = SizeDict(height=max(1, sides[0]), width=max(1, sides[1]))
+        return super().resize(image, size, resample, **kwargs)
+
     def post_process_object_detection(
         self,
         outputs: SmcaObjectDetectionOutput,
         threshold: float = 0.5,
-        target_sizes: Tensor | list[tuple[int, int]] | None = None,
+        target_sizes: Any = None,
         top_k: int | None = None,
     ) -> list[dict[str, Tensor]]:
-        """Per image: scores [n] descending and above `threshold`, labels [n], boxes [n, 4] x1 y1 x2 y2 inside the image.
+        """Per image: scores [n] descending, above `threshold`, labels [n], boxes [n, 4] x1 y1 x2 y2 inside the image.
 
-        target_sizes: (height, width) of every original image; None leaves boxes relative. Under softmax a pair's score
-        is its class probability with "no object" set aside.
+        target_sizes: (height, width) of every original image, as list or tensor; None leaves boxes relative. Under
+        softmax a pair's score is its class probability with "no object" set aside.
         """
         logits, boxes = outputs.logits, outputs.pred_boxes
+        if logits is None or boxes is None:
+            raise ModelError("the output has no logits or no pred_boxes; both are needed for detections")
         scores = logits.sigmoid() if self.class_loss == "focal" else logits.softmax(-1)[..., :-1]
         classes = scores.shape[-1]
         best, pair = scores.flatten(1).topk(min(top_k or logits.shape[1], scores[0].numel()))
@@ -43,6 +64,11 @@ class SmcaImageProcessor(DeformableDetrImageProcessor):
             corners = corners * torch.stack([width, height, width, height], dim=-1)[:, None]
         results = zip(best, pair % classes, pair // classes, corners, strict=True)
         return [
-            {"scores": s[s > threshold], "labels": c[s > threshold], "boxes": b[s > threshold], "queries": q[s > threshold]}
+            {
+                "scores": s[s > threshold],
+                "labels": c[s > threshold],
+                "boxes": b[s > threshold],
+                "queries": q[s > threshold],
+            }
             for s, c, q, b in results
         ]

@@ -6,7 +6,7 @@
 | query positions | N(0, 1) | |
 | level embedding | N(0, 1) | |
 | projections of the levels | Xavier uniform | 0 |
-| centre MLP, last layer | Xavier, scaled | shifted: the centres' logits have mean 0 and deviation `CENTRE_STD`, centres cover the image |
+| centre MLP, last layer | fitted to the query positions: centres cover the image evenly | fitted |
 | spread | 0 | 1: s is exactly 1, sigma = s sqrt(beta / 2) = two cells |
 | offset | 0 | one cell away from the centre, heads all around it |
 | class head | Xavier uniform | focal: -log((1 - p) / p), p = .01; softmax: 0 |
@@ -20,40 +20,58 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import initialization as init
 
-from smca.modeling.decoder import Decoder
+from smca.modeling.decoder import Decoder, DecoderLayer
 from smca.modeling.encoder import Encoder
 from smca.modeling.heads import BoxHead, ClassHead
 from smca.modeling.input_projection import InputProjection
 from smca.modeling.weight_maps import WeightMapHead, direction_offsets
 
 CLASS_PRIOR = 0.01
-CENTRE_STD = 1.7
+RIDGE = 0.03
+MARGIN = 0.02
 BOX_SIZE_LOGIT = -2.0
 
 
 def initialize(model: nn.Module) -> None:
     """Set the initial values of a detector; a part that is more particular than Xavier comes after it."""
-    for part in model.modules():
+    parts = list(model.modules())
+    for part in parts:
         if isinstance(part, (Encoder, Decoder, InputProjection, BoxHead, ClassHead)):
             _xavier(part)
-    for kind, set_values in PARTICULAR.items():
-        for part in model.modules():
-            if isinstance(part, kind):
-                set_values(part)
+    for part in parts:
+        if isinstance(part, nn.Embedding):
+            init.normal_(part.weight)
+    for part in parts:
+        _particular(part)
 
 
 def _xavier(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, (nn.Linear, nn.Conv2d)):
             init.xavier_uniform_(part.weight)
-            init.zeros_(part.bias)
+            if part.bias is not None:
+                init.zeros_(part.bias)
 
 
-def _embeddings(part: nn.Embedding) -> None:
-    init.normal_(part.weight)
+def _particular(part: nn.Module) -> None:
+    if isinstance(part, WeightMapHead):
+        _weight_maps(part)
+    elif isinstance(part, Decoder):
+        _spread_centres(part)
+    elif isinstance(part, ClassHead):
+        _class_prior(part)
+    elif isinstance(part, BoxHead):
+        _box_prior(part)
+
+
+def _last_linear(mlp: nn.Sequential) -> nn.Linear:
+    last = mlp[-1]
+    if not isinstance(last, nn.Linear):
+        raise TypeError(f"an MLP ends in a linear layer, not in {type(last).__name__}")
+    return last
 
 
 def _class_prior(head: ClassHead) -> None:
@@ -63,21 +81,34 @@ def _class_prior(head: ClassHead) -> None:
 
 def _box_prior(head: BoxHead) -> None:
     if head.box_prior:
-        last = head.mlp[-1]
+        last = _last_linear(head.mlp)
         init.zeros_(last.weight)
         init.copy_(last.bias, torch.tensor([0.0, 0.0, BOX_SIZE_LOGIT, BOX_SIZE_LOGIT], device=last.bias.device))
 
 
 def _spread_centres(decoder: Decoder) -> None:
-    """Shift and scale the centre MLP's last layer so that the logits of the centres have mean 0 and CENTRE_STD."""
+    """Fit the centre MLP's last layer so that the queries' centres cover the image evenly (ridge regression)."""
     layer = decoder.layers[0]
-    if layer.centre is None:
+    if not isinstance(layer, DecoderLayer) or layer.centre is None:
         return
-    last = layer.centre[-1]
-    logit = layer.centre(layer.query_norm(decoder.query_position.weight))
-    scale = CENTRE_STD / logit.std(dim=0, correction=0).clamp(min=1e-3)
-    init.copy_(last.weight, last.weight * scale[:, None])
-    init.copy_(last.bias, -logit.mean(dim=0) * scale)
+    last = _last_linear(layer.centre)
+    features = nn.Sequential(*list(layer.centre)[:-1])(layer.query_norm(decoder.query_position.weight)).double()
+    wanted = torch.logit(even_points(len(features)).to(features))
+    spread = features - features.mean(dim=0)
+    gram = spread @ spread.T
+    ridge = RIDGE * gram.diagonal().mean().clamp(min=RIDGE)
+    eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    weight = torch.linalg.solve(gram + ridge * eye, wanted - wanted.mean(dim=0)).T @ spread
+    init.copy_(last.weight, weight.to(last.weight))
+    init.copy_(last.bias, (wanted.mean(dim=0) - weight @ features.mean(dim=0)).to(last.bias))
+
+
+def even_points(count: int) -> Tensor:
+    """`count` points [count, 2] in (0, 1)^2 without gaps or clusters: the R2 sequence of the plastic number."""
+    plastic = 1.32471795724474602596
+    index = torch.arange(1, count + 1, dtype=torch.float64)[:, None]
+    step = torch.tensor([1 / plastic, 1 / plastic**2], dtype=torch.float64)
+    return ((0.5 + index * step) % 1).clamp(MARGIN, 1 - MARGIN)
 
 
 def _weight_maps(head: WeightMapHead) -> None:
@@ -87,12 +118,3 @@ def _weight_maps(head: WeightMapHead) -> None:
     if head.offset is not None:
         init.zeros_(head.offset.weight)
         init.copy_(head.offset.bias, direction_offsets(head.levels, head.heads, head.offset.bias.device))
-
-
-PARTICULAR = {
-    nn.Embedding: _embeddings,
-    WeightMapHead: _weight_maps,
-    Decoder: _spread_centres,
-    ClassHead: _class_prior,
-    BoxHead: _box_prior,
-}

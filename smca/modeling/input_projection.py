@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.geometry import BatchSizes, Grid, LevelGeometry
-from smca.modeling.precision import at_least_float32
 from smca.modeling.position import sine_position
+from smca.modeling.precision import at_least_float32
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def sine_axis(valid: Tensor, length: int, features: int) -> Tensor:
 
 
 def sine_position(rows: Tensor, columns: Tensor, height: int, width: int, channels: int) -> Tensor:
-    """Encoding of a map: valid `rows` [B] of `height`, valid `columns` [B] of `width` -> [B, height * width, channels]."""
+    """Encoding of a map: valid `rows` [B] of `height`, `columns` [B] of `width` -> [B, height * width, channels]."""
     y = sine_axis(rows, height, channels // 2)[:, :, None].expand(-1, -1, width, -1)
     x = sine_axis(columns, width, channels // 2)[:, None].expand(-1, height, -1, -1)
     return torch.cat([y, x], dim=-1).flatten(1, 2)

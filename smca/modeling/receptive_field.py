@@ -9,6 +9,7 @@ A test measures the same with gradients.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from timm.layers import BlurPool2d, Conv2dSame
@@ -34,23 +35,36 @@ def kernel_of(module: nn.Module) -> int:
     return _largest(getattr(module, "kernel_size", 1)) if isinstance(module, _SPATIAL) else 1
 
 
-def spatial_layers(network: nn.Module) -> list[SpatialLayer]:
-    """All layers with a kernel above 1x1 in the order in which they run; the probe has no content and costs nothing."""
+class Probe(NamedTuple):
+    """Layers with a kernel above 1x1 in the order in which they run, and the shapes [C, H, W] of the maps returned."""
+
+    layers: list[SpatialLayer]
+    shapes: list[tuple[int, ...]]
+
+
+def probe(network: nn.Module) -> Probe:
+    """Run an image of PROBE x PROBE pixels, without content and at no cost, through a network."""
     layers: list[SpatialLayer] = []
 
     def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        layers.append(SpatialLayer(module, PROBE // inputs[0].shape[-1], PROBE // output.shape[-1]))
+        layers.append(SpatialLayer(module, _stride(inputs[0]), _stride(output)))
 
     hooks = [m.register_forward_hook(record) for m in network.modules() if kernel_of(m) > 1]
     state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     meta = {name: torch.empty_like(value, device="meta") for name, value in state.items()}
     training = network.training
     with torch.no_grad():
-        torch.func.functional_call(network.eval(), meta, (torch.empty(1, 3, PROBE, PROBE, device="meta"),))
+        pixels = torch.empty(1, 3, PROBE, PROBE, device="meta")
+        maps = torch.func.functional_call(network.eval(), meta, (pixels,))
     network.train(training)
     for hook in hooks:
         hook.remove()
-    return layers
+    return Probe(layers, [tuple(m.shape[1:]) for m in (maps.values() if isinstance(maps, dict) else maps)])
+
+
+def _stride(features: Tensor) -> int:
+    """Pixels from cell to cell; a map may be a cell or two larger than its share of the image where a network pads."""
+    return round(PROBE / features.shape[-1])
 
 
 def first_centre(layers: list[SpatialLayer], stride: int) -> float:

@@ -14,5 +14,5 @@ from smca.modeling.image_processing import SmcaImageProcessor
 
 AutoConfig.register(SmcaConfig.model_type, SmcaConfig)
 AutoModelForObjectDetection.register(SmcaConfig, SmcaForObjectDetection)
-AutoImageProcessor.register(SmcaConfig, SmcaImageProcessor)
+AutoImageProcessor.register(SmcaConfig, image_processor_classes={"torchvision": SmcaImageProcessor})
 MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES[SmcaConfig.model_type] = SmcaForObjectDetection.__name__

@@ -10,5 +10,5 @@ from smca.modeling.precision import at_least_float32
 class ScaleSelection(nn.Linear):
     """The fully connected layer and its softmax, in every decoder layer."""
 
-    def forward(self, query: Tensor) -> Tensor:
-        return at_least_float32(super().forward(query)).softmax(dim=-1)
+    def forward(self, input: Tensor) -> Tensor:
+        return at_least_float32(super().forward(input)).softmax(dim=-1)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.geometry import Grid
+from smca.modeling.precision import at_least_float32, without_autocast
 
 SMALLEST = 0.1
 
@@ -58,12 +59,17 @@ class WeightMapHead(nn.Module):
         return values.unflatten(-1, (self.levels, self.heads, -1))
 
     def spreads(self, query: Tensor) -> Tensor:
-        """s [B, N, L, M, 2] (x, y), sign and all."""
+        """Spreads s [B, N, L, M, 2] (x, y), sign and all."""
         if self.spread is None:
             return query.new_ones(*query.shape[:2], self.levels, self.heads, 2)
         return self._per_head(self.spread(query)).expand(-1, -1, -1, -1, 2)
 
     def forward(self, query: Tensor, centre_logit: Tensor, scales: tuple[Tensor, ...]) -> list[WeightMap]:
+        query = at_least_float32(query)
+        with without_autocast(query.device):
+            return self._maps(query, centre_logit, scales)
+
+    def _maps(self, query: Tensor, centre_logit: Tensor, scales: tuple[Tensor, ...]) -> list[WeightMap]:
         square = self.spreads(query) ** 2
         multiplier = square if self.inverse else 1 / square.clamp(min=SMALLEST**2)
         centre = centre_logit.sigmoid()[:, :, None]

@@ -122,7 +122,9 @@ def _heads(backbone: Backbone, classes: int) -> nn.ModuleList:
 
 
 def _normalised(crops: Tensor, processor: SmcaImageProcessor) -> Tensor:
-    mean, std = (torch.tensor(v, device=crops.device)[:, None, None] for v in (processor.image_mean, processor.image_std))
+    mean, std = (
+        torch.tensor(v, device=crops.device)[:, None, None] for v in (processor.image_mean, processor.image_std)
+    )
     return (crops / 255 - mean) / std
 
 

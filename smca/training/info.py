@@ -59,7 +59,7 @@ def _configuration(target: str) -> tuple[SmcaConfig, ImageSize]:
         raise ModelError(f"{path} is neither a model folder (no config.json) nor a recipe file (.yaml)")
     else:
         recipe = find_recipe(target)
-    width = min(recipe.long_side, round(recipe.image_size * 4 / 3))
+    width = min(recipe.long_side, recipe.image_size * 4 // 3)
     return recipe.config(), ImageSize(height=recipe.image_size, width=width)
 
 
@@ -72,7 +72,9 @@ def _gmacs(model: SmcaForObjectDetection, size: ImageSize) -> dict[str, float]:
         raise ConfigurationError(f"size is {size.height}x{size.width}; allowed: at least 1x1")
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        model.eval().requires_grad_(False)(torch.empty(1, 3, size.height, size.width, device="meta"), intermediates=True)
+        model.eval().requires_grad_(False)(
+            torch.empty(1, 3, size.height, size.width, device="meta"), intermediates=True
+        )
     counts = counter.get_flop_counts()
     root = type(model).__name__
     return {part: sum(counts.get(f"{root}.{part}", {}).values()) / 2e9 for part in PARTS}

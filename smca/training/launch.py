@@ -49,11 +49,16 @@ def resolved_yaml(request: TrainRequest) -> str:
 
 def train(request: TrainRequest) -> Path:
     """Train as asked; returns the run's folder."""
-    recipe = resolved_recipe(request)
+    return _start(request, resolved_recipe(request))
+
+
+def _start(request: TrainRequest, recipe: Recipe, restart: bool = False) -> Path:
+    """Train from the beginning; `restart` empties a run that stopped before its first checkpoint."""
     device = pick_device(request.device)
     data = _checked_data(request, recipe)
     folder = RunFolder(request.out or Path("runs") / f"{request.data.resolve().stem}-{recipe.name}")
-    _check_free(folder.path)
+    if not restart:
+        _check_free(folder.path)
     set_seed(request.seed)
     model = SmcaForObjectDetection(recipe.config(data.train.class_names))
     notes = [load_backbone(model.backbone, model.config.backbone, recipe.backbone_weights)]
@@ -66,11 +71,11 @@ def train(request: TrainRequest) -> Path:
         if request.dry_run:
             return folder.path
         arguments = _arguments(folder, request, recipe)
-        claim_folder(folder.path, f"choose another, or go on with it: smca resume {folder.path}")
-        folder.write_request(request, recipe.to_yaml())
+        if _is_first_process():
+            _claim(folder, request, recipe, restart)
         trainer = _trainer(folder, arguments, recipe, model, data, progress)
         if recipe.optimisation.crop_epochs and recipe.backbone_weights == "none" and not request.init:
-            _warm_up(trainer, recipe, request)
+            _warm_up(trainer, data.train, recipe, request)
         trainer.train()
     return folder.path
 
@@ -82,8 +87,7 @@ def resume(run: Path) -> Path:
     recipe = from_yaml(run / "recipe.yaml")
     checkpoint = folder.latest_checkpoint()
     if checkpoint is None:
-        _forget(folder)
-        return train(dataclasses.replace(request, out=run))
+        return _start(dataclasses.replace(request, out=run), recipe, restart=True)
     data = _checked_data(request, recipe)
     set_seed(request.seed)
     model = SmcaForObjectDetection(recipe.config(data.train.class_names))
@@ -103,19 +107,28 @@ def _checked_data(request: TrainRequest, recipe: Recipe) -> DataSet:
     queries = recipe.config().num_queries
     if most[0] > queries:
         raise ConfigurationError(
-            f"{most[1]} has {most[0]} objects, more than the model's {queries} queries: --set num_queries={most[0]} or more"
+            f"{most[1]} has {most[0]} objects, more than the model's {queries} queries: "
+            f"--set num_queries={most[0]} or more"
         )
     return data
 
 
 def _check_free(path: Path) -> None:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if _is_first_process() and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise OutputError(f"output folder {path} is in use: go on with it (smca resume {path}) or choose another --out")
 
 
-def _forget(folder: RunFolder) -> None:
-    """Empty a run that was stopped before its first checkpoint."""
-    shutil.rmtree(folder.path)
+def _claim(folder: RunFolder, request: TrainRequest, recipe: Recipe, restart: bool) -> None:
+    """Make the run's folder and write down what it is."""
+    if restart:
+        shutil.rmtree(folder.path)
+    claim_folder(folder.path, f"choose another, or go on with it: smca resume {folder.path}")
+    folder.write_request(request, recipe.to_yaml())
+
+
+def _is_first_process() -> bool:
+    """Of a distributed run, the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _describe(data: DataSet, recipe: Recipe, device: torch.device) -> list[str]:
@@ -131,11 +144,11 @@ def _describe(data: DataSet, recipe: Recipe, device: torch.device) -> list[str]:
     return lines
 
 
-def _warm_up(trainer: DetectionTrainer, recipe: Recipe, request: TrainRequest) -> None:
+def _warm_up(trainer: DetectionTrainer, train: Split, recipe: Recipe, request: TrainRequest) -> None:
     with Progress("backbone warm-up") as progress:
         warm_up(
-            trainer.model.backbone,
-            CropDataset(trainer.train_dataset.records, len(trainer.model.config.id2label), request.seed),
+            trainer.detector.backbone,
+            CropDataset(train.records, len(train.class_names), request.seed),
             recipe.optimisation.crop_epochs,
             trainer.processor,
             trainer.args.dataloader_num_workers,
@@ -171,19 +184,19 @@ def _trainer(
 def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> TrainingArguments:
     plan = recipe.optimisation
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    micro = max(1, min(plan.micro_batch, plan.batch // processes))
-    if plan.batch % (micro * processes):
+    share = plan.batch // processes
+    if plan.batch % processes:
         raise ConfigurationError(
-            f"batch {plan.batch} is not a multiple of {processes} processes x {micro} images; "
-            f"allowed: {micro * processes}, {2 * micro * processes}, ..."
+            f"batch {plan.batch} is not a multiple of {processes} processes; allowed: {processes}, {2 * processes}, ..."
         )
+    micro = max(size for size in range(1, min(plan.micro_batch, share) + 1) if share % size == 0)
     cpu = pick_device(request.device).type == "cpu"
     return TrainingArguments(
         output_dir=str(folder.checkpoints),
         num_train_epochs=plan.epochs,
         per_device_train_batch_size=micro,
         per_device_eval_batch_size=micro,
-        gradient_accumulation_steps=plan.batch // (micro * processes),
+        gradient_accumulation_steps=share // micro,
         max_grad_norm=plan.clip,
         learning_rate=plan.lr,
         logging_strategy="epoch",

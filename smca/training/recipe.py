@@ -7,16 +7,31 @@ are fractions of the epochs, so they stretch with `--epochs`.
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub.errors import StrictDataclassError
 
 from smca.data.transforms import Augmentation
 from smca.errors import ConfigurationError, nearest
 from smca.modeling.configuration import SmcaConfig
 from smca.training.request import TrainRequest
+
+CHOICES = {"schedule": ("step", "cosine"), "precision": ("fp32", "bf16")}
+AMOUNTS = ("lr", "backbone_lr", "weight_decay", "clip", "drop_at", "warmup", "crop_epochs")
+COUNTS = ("epochs", "batch", "micro_batch")
+
+
+class _Reader(yaml.SafeLoader):
+    """YAML that reads 1e-4 as a number, which PyYAML's older rule takes for text."""
+
+
+_Reader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 @dataclass(frozen=True)
@@ -52,10 +67,21 @@ class Optimisation:
     precision: str = "fp32"
     micro_batch: int = 8
 
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigurationError(f"{name} is '{getattr(self, name)}'; allowed: {', '.join(allowed)}")
+        for name in COUNTS:
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
+        for name in AMOUNTS:
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; allowed: 0 or more")
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """`model` holds SmcaConfig's switches; `backbone_weights` is none, imagenet or a path; image_size the short side."""
+    """`model`: SmcaConfig's switches; `backbone_weights`: none, imagenet or a path; `image_size`: the short side."""
 
     name: str
     origin: Origin
@@ -96,9 +122,14 @@ class Recipe:
 
     def config(self, class_names: tuple[str, ...] | None = None) -> SmcaConfig:
         """The model's configuration; without class names it has 91 classes, as COCO's ids."""
-        if class_names is None:
-            return SmcaConfig(**self.model)
-        return SmcaConfig(**self.model, id2label=dict(enumerate(class_names)), label2id={n: i for i, n in enumerate(class_names)})
+        switches = dict(self.model)
+        if class_names is not None:
+            switches["id2label"] = dict(enumerate(class_names))
+            switches["label2id"] = {name: label for label, name in enumerate(class_names)}
+        try:
+            return SmcaConfig(**switches)
+        except StrictDataclassError as error:
+            raise ConfigurationError(" ".join(str(error).split("Error: ", 1)[-1].split())) from error
 
     def to_yaml(self) -> str:
         """All of it, readable by `from_yaml`."""
@@ -110,17 +141,26 @@ class Recipe:
 def from_yaml(path: Path) -> Recipe:
     """A recipe written by `--print_config`, whole or in part."""
     try:
-        values = yaml.safe_load(path.read_text())
-        return Recipe(
-            name=values.get("name", path.stem),
-            origin=Origin(**values.get("origin", {"description": f"from {path.name}"})),
-            model=values["model"],
-            optimisation=Optimisation(**values.get("optimisation", {})),
-            augmentation=Augmentation(**_tuples(values["augmentation"])) if "augmentation" in values else Augmentation.paper(),
-            **{key: values[key] for key in ("backbone_weights", "image_size", "long_side") if key in values},
-        )
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, OSError) as error:
-        raise ConfigurationError(f"{path} is not a recipe ({' '.join(str(error).split())}); start from --print_config") from error
+        return _recipe({"name": path.stem, "origin": {"description": f"from {path.name}"}, **_parsed(path.read_text())})
+    except (yaml.YAMLError, KeyError, TypeError, OSError, UnicodeDecodeError, ConfigurationError) as error:
+        raise ConfigurationError(
+            f"{path} is not a recipe ({' '.join(str(error).split())}); start from --print_config"
+        ) from error
+
+
+def _recipe(values: dict[str, Any]) -> Recipe:
+    blank = Recipe(values["name"], Origin(**values["origin"]), {**values["model"]})
+    plain = {
+        key: value
+        for key, value in values.items()
+        if key not in ("name", "origin", "model", "optimisation", "augmentation")
+    }
+    recipe = _changed(blank, plain)
+    return dataclasses.replace(
+        recipe,
+        optimisation=_changed(recipe.optimisation, values.get("optimisation", {})),
+        augmentation=_changed(Augmentation.paper(recipe.image_size), values.get("augmentation", {})),
+    )
 
 
 def with_request(recipe: Recipe, request: TrainRequest) -> Recipe:
@@ -130,7 +170,9 @@ def with_request(recipe: Recipe, request: TrainRequest) -> Recipe:
     plan = recipe.optimisation
     if request.batch:
         factor = (request.batch / plan.batch) ** 0.5
-        plan = dataclasses.replace(plan, batch=request.batch, lr=plan.lr * factor, backbone_lr=plan.backbone_lr * factor)
+        plan = dataclasses.replace(
+            plan, batch=request.batch, lr=plan.lr * factor, backbone_lr=plan.backbone_lr * factor
+        )
     if request.lr:
         plan = dataclasses.replace(plan, lr=request.lr, backbone_lr=plan.backbone_lr * request.lr / plan.lr)
     if request.epochs:
@@ -147,10 +189,16 @@ def resized(recipe: Recipe, image_size: int) -> Recipe:
     """The recipe for another short side: every length of it in proportion."""
 
     def scaled(value: Any) -> Any:
-        return tuple(map(scaled, value)) if isinstance(value, tuple) else max(1, round(value * image_size / recipe.image_size))
+        return (
+            tuple(map(scaled, value))
+            if isinstance(value, tuple)
+            else max(1, round(value * image_size / recipe.image_size))
+        )
 
     lengths = ("short_sides", "long_side", "crop_resize", "crop_smallest", "crop_largest")
-    changes = {name: scaled(getattr(recipe.augmentation, name)) for name in lengths if getattr(recipe.augmentation, name)}
+    changes = {
+        name: scaled(getattr(recipe.augmentation, name)) for name in lengths if getattr(recipe.augmentation, name)
+    }
     augmentation = dataclasses.replace(recipe.augmentation, **changes)
     return dataclasses.replace(
         recipe, image_size=image_size, long_side=scaled(recipe.long_side), augmentation=augmentation
@@ -159,29 +207,53 @@ def resized(recipe: Recipe, image_size: int) -> Recipe:
 
 def _override(recipe: Recipe, text: str) -> Recipe:
     key, separator, value = text.partition("=")
-    parsed = yaml.safe_load(value) if separator else None
-    parsed = tuple(parsed) if isinstance(parsed, list) else parsed
-    switches = _switches(SmcaConfig())
     if not separator:
         raise ConfigurationError(f"--set takes KEY=VALUE, found '{text}'")
+    try:
+        change = {key: _parsed(value)}
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"--set {key}: '{value}' is not a YAML value") from error
+    switches = _switches(SmcaConfig())
     if key in switches:
-        return dataclasses.replace(recipe, model={**recipe.model, key: parsed})
+        return dataclasses.replace(recipe, model={**recipe.model, **change})
     for part in ("optimisation", "augmentation"):
         if key in _names(getattr(recipe, part)):
-            return dataclasses.replace(recipe, **{part: _changed(getattr(recipe, part), key, parsed)})
-    if key in ("image_size", "long_side", "backbone_weights"):
-        return _changed(recipe, key, parsed)
-    known = [*switches, *_names(recipe.optimisation), *_names(recipe.augmentation), "long_side"]
+            return dataclasses.replace(recipe, **{part: _changed(getattr(recipe, part), change)})
+    if key == "image_size":
+        return resized(recipe, _changed(recipe, change).image_size)
+    if key in ("long_side", "backbone_weights"):
+        return _changed(recipe, change)
+    known = [
+        *switches,
+        *_names(recipe.optimisation),
+        *_names(recipe.augmentation),
+        "image_size",
+        "backbone_weights",
+    ]
     raise ConfigurationError(f"--set knows no '{key}'.{nearest(key, known)} `--print_config` lists all keys")
 
 
-def _changed(settings: Any, key: str, value: Any) -> Any:
-    """`settings` with one value of the same type as before."""
-    before = getattr(settings, key)
-    number = isinstance(before, float) and isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number and type(value) is not type(before):
-        raise ConfigurationError(f"--set {key} takes a {type(before).__name__} such as {before}, found '{value}'")
-    return dataclasses.replace(settings, **{key: float(value) if number else value})
+def _changed(settings: Any, values: dict[str, Any]) -> Any:
+    """`settings` with some values changed, each of the same type as before."""
+    known = _names(settings)
+    for key in values:
+        if key not in known:
+            raise ConfigurationError(f"unknown key '{key}'.{nearest(key, known)}")
+    return dataclasses.replace(settings, **{key: _like(getattr(settings, key), key, v) for key, v in values.items()})
+
+
+def _like(before: Any, key: str, value: Any) -> Any:
+    """`value` as the type of `before`: a whole number may stand for a float."""
+    if isinstance(before, float) and type(value) is int:
+        return float(value)
+    if type(value) is not type(before):
+        raise ConfigurationError(f"{key} takes a {type(before).__name__} such as {before}, found '{value}'")
+    return value
+
+
+def _parsed(text: str) -> Any:
+    """What YAML says; lists become tuples."""
+    return _tuples(_Reader(text).get_single_data())
 
 
 def _names(settings: Any) -> list[str]:
@@ -190,11 +262,13 @@ def _names(settings: Any) -> list[str]:
 
 def _switches(config: SmcaConfig) -> dict[str, Any]:
     """The configuration's own fields, without transformers'."""
-    return {name: getattr(config, name) for name in SmcaConfig.__annotations__ if name in type(config).__dataclass_fields__}
+    return {name: getattr(config, name) for name in _names(config) if name in SmcaConfig.__annotations__}
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tuples(part) for key, part in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _builtin(value: Any) -> Any:

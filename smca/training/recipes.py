@@ -18,13 +18,17 @@ EIGHT_GPUS = "8 x V100"
 
 def smca_r50() -> Recipe:
     """Paper: SMCA-R50, 50 epochs, 43.7 AP; 152 GFLOPs, 40 M parameters."""
-    origin = Origin("SMCA, multi-scale, R50", "SMCA-R50 (50 epochs)", 43.7, PAPER, EIGHT_GPUS, "not stated in the paper")
+    origin = Origin(
+        "SMCA, multi-scale, R50", "SMCA-R50 (50 epochs)", 43.7, PAPER, EIGHT_GPUS, "not stated in the paper"
+    )
     return Recipe("smca-r50", origin, {"attention_dropout": 0.1}, backbone_weights="imagenet")
 
 
 def smca_r101() -> Recipe:
     """Paper: SMCA-R101, 50 epochs, 44.4 AP; 218 GFLOPs, 58 M parameters."""
-    origin = Origin("SMCA, multi-scale, R101", "SMCA-R101 (50 epochs)", 44.4, PAPER, EIGHT_GPUS, "not stated in the paper")
+    origin = Origin(
+        "SMCA, multi-scale, R101", "SMCA-R101 (50 epochs)", 44.4, PAPER, EIGHT_GPUS, "not stated in the paper"
+    )
     model = {"backbone": "resnet101", "attention_dropout": 0.1}
     return Recipe("smca-r101", origin, model, backbone_weights="imagenet")
 
@@ -32,7 +36,12 @@ def smca_r101() -> Recipe:
 def smca_r50_single_scale() -> Recipe:
     """Paper: single-scale SMCA-R50, 50 epochs, 41.0 AP; 86 GFLOPs, 42 M parameters."""
     origin = Origin(
-        "SMCA on C5 alone, R50", "SMCA-R50, single-scale (50 epochs)", 41.0, PAPER, EIGHT_GPUS, "not stated in the paper"
+        "SMCA on C5 alone, R50",
+        "SMCA-R50, single-scale (50 epochs)",
+        41.0,
+        PAPER,
+        EIGHT_GPUS,
+        "not stated in the paper",
     )
     model = {"levels": ("c5",), "encoder": ("intra",) * 6, "ffn_dim": 2048, "attention_dropout": 0.1}
     return Recipe("smca-r50-single-scale", origin, model, backbone_weights="imagenet")
@@ -56,7 +65,13 @@ def detr_r50() -> Recipe:
 def smca_medium() -> Recipe:
     """Multi-scale SMCA on a timm backbone for one laptop GPU."""
     origin = Origin("SMCA, multi-scale, ResNet-18, short side 512", hardware="one laptop GPU (8 GB)")
-    model = {"backbone": "timm/resnet18d", "d_model": 192, "ffn_dim": 768, "decoder_layers": 4, "num_queries": 200}
+    model = {
+        "backbone": "timm/resnet18d",
+        "d_model": 192,
+        "ffn_dim": 768,
+        "decoder_layers": 4,
+        "num_queries": 200,
+    }
     plan = Optimisation(epochs=50, batch=16, lr=2e-4, backbone_lr=2e-5, warmup=0.01, precision="bf16")
     return Recipe(
         "smca-medium", origin, model, plan, Augmentation.paper(512), "imagenet", image_size=512, long_side=853
@@ -74,9 +89,12 @@ def smca_small() -> Recipe:
 
 def smca_tiny() -> Recipe:
     """The full method, small enough for two CPU cores and minutes: three levels, intra and multi blocks, E2 to E9."""
-    origin = Origin("SMCA, multi-scale, minutes on 2 CPU cores", hardware="2 CPU cores", hours="0.1 on generated scenes")
+    origin = Origin(
+        "SMCA, multi-scale, minutes on 2 CPU cores", hardware="2 CPU cores", hours="0.1 on generated scenes"
+    )
     model = {
         "backbone": "plain",
+        "backbone_norm": "batch",
         "backbone_widths": (16, 32, 64, 128, 192),
         "backbone_blocks": (1, 1, 1),
         "frozen_stages": 0,
@@ -89,7 +107,14 @@ def smca_tiny() -> Recipe:
         "pre_norm": True,
     }
     plan = Optimisation(
-        epochs=6, batch=8, lr=6e-4, backbone_lr=6e-4, clip=1.0, schedule="cosine", warmup=0.05, crop_epochs=2.0,
+        epochs=6,
+        batch=8,
+        lr=6e-4,
+        backbone_lr=6e-4,
+        clip=1.0,
+        schedule="cosine",
+        warmup=0.05,
+        crop_epochs=2.0,
         precision="bf16",
     )
     augmentation = dataclasses.replace(Augmentation.paper(320), jitter=0.2)
@@ -115,5 +140,7 @@ def find_recipe(name: str) -> Recipe:
     """The recipe of that name."""
     recipes = {recipe.name: recipe for recipe in all_recipes()}
     if name not in recipes:
-        raise ConfigurationError(f"no recipe '{name}'.{nearest(name, recipes)} Known: {', '.join(recipes)}, or a YAML file")
+        raise ConfigurationError(
+            f"no recipe '{name}'.{nearest(name, recipes)} Known: {', '.join(recipes)}, or a YAML file"
+        )
     return recipes[name]

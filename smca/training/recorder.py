@@ -25,22 +25,16 @@ class Recorder(TrainerCallback):
         self.trainer: DetectionTrainer | None = None
         self.started = time.monotonic()
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """The clock of the first epoch."""
         self.started = time.monotonic()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """One more update."""
         epoch = min(int(state.epoch or 0) + 1, int(args.num_train_epochs))
         self.progress(state.global_step, state.max_steps, f"epoch {epoch}/{int(args.num_train_epochs)}")
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """One more epoch: its row, its line, its models."""
         if self.trainer is None or not state.is_world_process_zero:
             return
@@ -71,7 +65,7 @@ class Recorder(TrainerCallback):
     def _write_models(self, row: dict[str, Any], best: bool) -> None:
         if self.trainer is None:
             return
-        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        model = self.trainer.detector
         if row["best_threshold"] is not None:
             model.config.threshold = float(row["best_threshold"])
         for name in ["last", *["best"] * best]:

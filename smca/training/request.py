@@ -37,5 +37,11 @@ class TrainRequest:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrainRequest:
         """The inverse of `to_json`."""
-        values = dict(values, data=Path(values["data"]), out=Path(values["out"]) if values["out"] else None)
-        return cls(**{**values, "freeze": tuple(values["freeze"]), "overrides": tuple(values["overrides"])})
+        typed: dict[str, Any] = {
+            **values,
+            "data": Path(values["data"]),
+            "out": Path(values["out"]) if values["out"] else None,
+            "freeze": tuple(values["freeze"]),
+            "overrides": tuple(values["overrides"]),
+        }
+        return cls(**typed)

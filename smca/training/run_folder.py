@@ -73,5 +73,7 @@ class RunFolder:
                 place.rename(old)
             fresh.rename(place)
         except OSError as error:
+            if old.exists() and not place.exists():
+                old.rename(place)
             raise OutputError(f"cannot write the model {place}: {error.strerror or error}") from error
         shutil.rmtree(old, ignore_errors=True)

@@ -16,11 +16,12 @@ from torch import Tensor, distributed, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, Dataset
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from smca.data.dataset import Collate, EvalDataset
 from smca.data.records import Split
 from smca.evaluation.loop import evaluate
+from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.progress import Progress
 from smca.training.recipe import Optimisation
@@ -41,7 +42,7 @@ class DetectionTrainer(Trainer):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: SmcaForObjectDetection,
         arguments: TrainingArguments,
         plan: Optimisation,
         train: Dataset[dict[str, Any]],
@@ -51,6 +52,7 @@ class DetectionTrainer(Trainer):
         collate = Collate(processor, train=True)
         self.val_images = EvalDataset(val.records)
         super().__init__(model, arguments, collate, train_dataset=train, eval_dataset=self.val_images)
+        self.detector = model
         self.plan = plan
         self.val = val
         self.processor = processor
@@ -58,7 +60,7 @@ class DetectionTrainer(Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """AdamW with the backbone in a group of its own."""
-        parameters = [(n, p) for n, p in (model or self.model).named_parameters() if p.requires_grad]
+        parameters = [(n, p) for n, p in (model or self.detector).named_parameters() if p.requires_grad]
         backbone = [p for n, p in parameters if "backbone." in n]
         rest = [p for n, p in parameters if "backbone." not in n]
         groups = [{"params": rest, "lr": self.plan.lr}, {"params": backbone, "lr": self.plan.backbone_lr}]
@@ -67,16 +69,19 @@ class DetectionTrainer(Trainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
         """The recipe's schedule over the whole run."""
-        self.lr_scheduler = LambdaLR(
-            optimizer or self.optimizer, lambda step: rate_factor(self.plan, step, num_training_steps)
-        )
+        chosen = optimizer or self.optimizer or self.create_optimizer()
+        self.lr_scheduler = LambdaLR(chosen, lambda step: rate_factor(self.plan, step, num_training_steps))
         return self.lr_scheduler
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Tensor]:
-        """The micro-batches of one update, and the mean number of boxes in one, over all processes."""
-        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        """The micro-batches of one update, and the mean number of boxes in one, over all processes.
+
+        Workers that start draw a seed. Dropout must not notice, or it would differ after a resume.
+        """
+        with torch.random.fork_rng(devices=[]):
+            batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         boxes = sum(len(label["boxes"]) for batch in batches for label in batch["labels"])
         count = torch.tensor([float(boxes), float(max(1, len(batches)))], device=device)
         if distributed.is_available() and distributed.is_initialized():
@@ -106,7 +111,7 @@ class DetectionTrainer(Trainer):
             num_workers=self.args.dataloader_num_workers,
         )
         with Progress("evaluating") as progress:
-            summary = evaluate(self.model, self.processor, loader, self.val, self.args.device, progress)
+            summary = evaluate(self.detector, self.processor, loader, self.val, self.args.device, progress)
         metrics = {f"eval_{name}": value for name, value in summary.items() if isinstance(value, float)}
         self.log(metrics)
         self.summary = summary

@@ -8,11 +8,16 @@ network are translated to timm's.
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import build_opener
 
 import timm
 import torch
 import torchvision
+from huggingface_hub import constants as hub
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -24,6 +29,7 @@ from smca.modeling.detector import SmcaForObjectDetection
 
 OTHERS = "use --backbone-weights none (random) or --backbone-weights PATH (a .safetensors or .pth file)"
 MEMBERS = ("weight", "bias", "running_mean", "running_var")
+PATIENCE = 15.0  # seconds to wait for a server
 
 
 def load_backbone(backbone: Backbone, name: str, source: str) -> str:
@@ -31,7 +37,9 @@ def load_backbone(backbone: Backbone, name: str, source: str) -> str:
     if source == "none":
         return "backbone: random weights"
     weights = _imagenet(name) if source == "imagenet" else _read(Path(source))
-    wanted = {key: value for key, value in backbone.body.state_dict().items() if not key.endswith("num_batches_tracked")}
+    wanted = {
+        key: value for key, value in backbone.body.state_dict().items() if not key.endswith("num_batches_tracked")
+    }
     found = {key: value for key, value in _translated(weights, name).items() if key in wanted}
     fitting = {key: value for key, value in found.items() if value.shape == wanted[key].shape}
     lacking = sorted(set(wanted) - set(fitting))
@@ -46,28 +54,59 @@ def load_backbone(backbone: Backbone, name: str, source: str) -> str:
 
 def _imagenet(name: str) -> dict[str, Tensor]:
     try:
-        if name in RESNETS:
-            return torchvision.models.get_model(name, weights="DEFAULT").state_dict()
-        if name.startswith("timm/"):
-            return timm.create_model(name.removeprefix("timm/"), pretrained=True).state_dict()
+        with _impatient():
+            if name in RESNETS:
+                return torchvision.models.get_model(name, weights="DEFAULT").state_dict()
+            if name.startswith("timm/"):
+                return _of_the_hub(name.removeprefix("timm/"))
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise WeightsError(f"ImageNet weights for '{name}' cannot be had ({reason}); {OTHERS}") from error
     raise WeightsError(f"there are no ImageNet weights for backbone '{name}'; {OTHERS}")
 
 
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Where there is no network, say so soon."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _of_the_hub(name: str) -> dict[str, Tensor]:
+    """Timm's weights; from what was fetched before where the hub is out of reach, without its minute of retries."""
+    offline = hub.HF_HUB_OFFLINE
+    try:
+        hub.HF_HUB_OFFLINE = offline or not _reachable(hub.ENDPOINT)
+        return timm.create_model(name, pretrained=True, features_only=True).state_dict()
+    finally:
+        hub.HF_HUB_OFFLINE = offline
+
+
+def _reachable(address: str) -> bool:
+    try:
+        with build_opener().open(address, timeout=PATIENCE):
+            return True
+    except OSError:
+        return False
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise WeightsError(f"cannot read weights from {path} ({reason}); {OTHERS}") from error
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise WeightsError(f"{path} holds a {type(found).__name__}, not tensors by name; {OTHERS}")
+    return {key: value for key, value in found.items() if isinstance(value, Tensor)}
 
 
 def _translated(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    if not any(key.startswith("_blocks.") for key in weights):
+    if not name.startswith("timm/") or not any(key.startswith("_blocks.") for key in weights):
         return weights
     network = timm.create_model(name.removeprefix("timm/"))
     places = [key for key in network.state_dict() if not key.endswith("num_batches_tracked")]
@@ -82,7 +121,11 @@ def _network_order(key: str) -> tuple[int, int, int]:
     parts = ("conv_stem", "expand_conv", "bn0", "depthwise_conv", "bn1", "project_conv", "bn2")
     block = re.match(r"_blocks\.(\d+)\.", key)
     part = next((i for i, p in enumerate(parts) if f"_{p}." in key), 0)
-    return (int(block[1]) if block else -1, part, MEMBERS.index(key.rpartition(".")[2]) if key.endswith(MEMBERS) else 9)
+    return (
+        int(block[1]) if block else -1,
+        part,
+        MEMBERS.index(key.rpartition(".")[2]) if key.endswith(MEMBERS) else 9,
+    )
 
 
 def start_from(model: SmcaForObjectDetection, source: str) -> list[str]:
@@ -91,15 +134,19 @@ def start_from(model: SmcaForObjectDetection, source: str) -> list[str]:
     old, new = other.state_dict(), model.state_dict()
     kept = {key: value for key, value in old.items() if key in new and value.shape == new[key].shape}
     fresh = sorted(set(new) - set(kept))
+    if not kept:
+        raise WeightsError(f"{source} shares no weights with this recipe: it is a {type(other).__name__}")
     lines = [f"kept {len(kept)} of {len(new)} tensors of {source}"]
     shared = _class_rows(model, other)
     for part in ("class_head.weight", "class_head.bias"):
-        rows = new[part].clone()
-        for label, before in shared.items():
-            rows[label] = old[part][before]
-        kept[part] = rows
+        if part in old and old[part].shape[1:] == new[part].shape[1:]:
+            kept[part] = new[part].clone()
+            for label, before in shared.items():
+                kept[part][label] = old[part][before]
+        else:
+            shared = {}
     model.load_state_dict(kept, strict=False)
-    names = model.config.id2label
+    names = _class_names(model)
     lines.append(f"classes kept: {', '.join(names[i] for i in shared) or 'none'}")
     lines.append(f"classes new: {', '.join(n for i, n in names.items() if i not in shared) or 'none'}")
     others = [key for key in fresh if not key.startswith("class_head")]
@@ -108,8 +155,13 @@ def start_from(model: SmcaForObjectDetection, source: str) -> list[str]:
 
 def _class_rows(model: PreTrainedModel, other: PreTrainedModel) -> dict[int, int]:
     """Label of each class that both know -> its label there."""
-    before = {name: label for label, name in (other.config.id2label or {}).items()}
-    return {label: before[name] for label, name in (model.config.id2label or {}).items() if name in before}
+    before = {name: label for label, name in _class_names(other).items()}
+    return {label: before[name] for label, name in _class_names(model).items() if name in before}
+
+
+def _class_names(model: PreTrainedModel) -> dict[int, str]:
+    """The name of every label that the model's configuration knows."""
+    return {int(label): name for label, name in (model.config.id2label or {}).items()}
 
 
 def freeze(model: torch.nn.Module, parts: tuple[str, ...]) -> None:
@@ -119,6 +171,8 @@ def freeze(model: torch.nn.Module, parts: tuple[str, ...]) -> None:
         found = [p for name, p in model.named_parameters() if name == part or name.startswith(f"{part}.")]
         if not found:
             heads = sorted({name.partition(".")[0] for name in names})
-            raise WeightsError(f"--freeze {part}: the model has no such part; it has {', '.join(heads)} and what is in them")
+            raise WeightsError(
+                f"--freeze {part}: the model has no such part; it has {', '.join(heads)} and what is in them"
+            )
         for parameter in found:
             parameter.requires_grad_(False)

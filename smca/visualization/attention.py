@@ -136,9 +136,7 @@ def _kinds(levels: Sequence[LevelMaps]) -> list[_Kind]:
         for level in levels
         if level.weight_maps is not None
     ]
-    return weights + [
-        _Kind(level, f"attention  {level.name.upper()}", level.co_attention, False) for level in levels
-    ]
+    return weights + [_Kind(level, f"attention  {level.name.upper()}", level.co_attention, False) for level in levels]
 
 
 def _overview_row(panels: Sequence[Axes], canvas: _Canvas, explanation: Explanation, index: int) -> None:

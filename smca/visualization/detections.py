@@ -23,9 +23,7 @@ COLOURS = (
 RIM = "#101418"
 
 
-def draw(
-    image: Image.Image | np.ndarray | str | Path, detections: Detections, with_scores: bool = True
-) -> Image.Image:
+def draw(image: Image.Image | np.ndarray | str | Path, detections: Detections, with_scores: bool = True) -> Image.Image:
     """Return an RGB copy of `image` (uint8 [H, W, 3] array, PIL image or file) with all detections on it."""
     picture = to_picture(image)
     if not len(detections):
@@ -36,9 +34,7 @@ def draw(
     width = line_width(picture)
     palette = supervision.ColorPalette.from_hex(list(COLOURS))
     if width > 1:
-        picture = supervision.BoxAnnotator(supervision.Color.from_hex(RIM), width + 2).annotate(
-            picture, found
-        )
+        picture = supervision.BoxAnnotator(supervision.Color.from_hex(RIM), width + 2).annotate(picture, found)
     picture = supervision.BoxAnnotator(palette, width).annotate(picture, found)
     scored = [f"{name} {score:.2f}" for name, score in zip(shown.names, shown.scores, strict=True)]
     return _labeller(picture, palette).annotate(picture, found, scored if with_scores else list(shown.names))

@@ -102,8 +102,6 @@ def _inline(image: Image.Image) -> str:
     try:
         image.convert("RGB").save(buffer, "PNG" if few else "JPEG", quality=88, optimize=True)
     except OSError as error:
-        raise OutputError(
-            f"cannot encode a picture of {image.width}x{image.height} pixels: {error}"
-        ) from error
+        raise OutputError(f"cannot encode a picture of {image.width}x{image.height} pixels: {error}") from error
     kind = "png" if few else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

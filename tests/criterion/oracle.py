@@ -48,17 +48,13 @@ def class_cost(kind: str, logits: Sequence[float], label: int) -> float:
     return focal(logits[label], True) - focal(logits[label], False)
 
 
-def costs(
-    kind: str, logits: np.ndarray, boxes: np.ndarray, labels: np.ndarray, wanted: np.ndarray
-) -> np.ndarray:
+def costs(kind: str, logits: np.ndarray, boxes: np.ndarray, labels: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """[n, N] of one image."""
     table = np.zeros((len(labels), len(boxes)))
     for p, label in enumerate(labels):
         for q, box in enumerate(boxes):
             overlap = giou(corners(box), corners(wanted[p]))
-            table[p, q] = (
-                CLASS * class_cost(kind, logits[q], label) + L1 * distance(box, wanted[p]) - GIOU * overlap
-            )
+            table[p, q] = CLASS * class_cost(kind, logits[q], label) + L1 * distance(box, wanted[p]) - GIOU * overlap
     return table
 
 
@@ -87,9 +83,7 @@ def _softmax_query(logits: np.ndarray, label: int | None) -> tuple[float, float]
     return -weight * math.log(softmax(logits.tolist())[wanted]), weight
 
 
-def loss(
-    kind: str, logits: np.ndarray, boxes: np.ndarray, targets: Sequence[tuple[np.ndarray, np.ndarray]]
-) -> float:
+def loss(kind: str, logits: np.ndarray, boxes: np.ndarray, targets: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     """The whole loss of logits [L, B, N, outputs] and boxes [L, B, N, 4] on one process."""
     count = max(1, sum(len(labels) for labels, _ in targets))
     total = 0.0

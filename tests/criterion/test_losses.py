@@ -20,9 +20,7 @@ KINDS = pytest.mark.parametrize("kind", ["focal", "softmax"])
 PARTS = ("class", "box", "giou")
 
 
-def scored(
-    batch: Batch, kind: Kind = "focal", num_boxes: float | None = None
-) -> tuple[Tensor, dict[str, Tensor]]:
+def scored(batch: Batch, kind: Kind = "focal", num_boxes: float | None = None) -> tuple[Tensor, dict[str, Tensor]]:
     return SetCriterion(kind)(batch.logits, batch.boxes, batch.targets, num_boxes)
 
 
@@ -120,18 +118,14 @@ def test_costs_choose_the_queries() -> None:
 
 def test_batches_add_up_through_the_number_of_boxes() -> None:
     whole = random_batch([2, 3, 0, 1])
-    halves = [
-        Batch(whole.logits[:, i : i + 2], whole.boxes[:, i : i + 2], whole.targets[i : i + 2]) for i in (0, 2)
-    ]
+    halves = [Batch(whole.logits[:, i : i + 2], whole.boxes[:, i : i + 2], whole.targets[i : i + 2]) for i in (0, 2)]
     mean = torch.stack([scored(half, num_boxes=3.0)[0] for half in halves]).mean()
     assert torch.allclose(scored(whole)[0], mean)
 
 
 def test_softmax_batches_add_up_through_the_number_of_boxes() -> None:
     whole = random_batch([2, 3, 0, 1], outputs=5)
-    halves = [
-        Batch(whole.logits[:, i : i + 2], whole.boxes[:, i : i + 2], whole.targets[i : i + 2]) for i in (0, 2)
-    ]
+    halves = [Batch(whole.logits[:, i : i + 2], whole.boxes[:, i : i + 2], whole.targets[i : i + 2]) for i in (0, 2)]
     mean = torch.stack([scored(half, "softmax", num_boxes=3.0)[0] for half in halves]).mean()
     assert torch.allclose(scored(whole, "softmax")[0], mean)
 

@@ -25,9 +25,7 @@ KINDS = pytest.mark.parametrize("kind", TERMS)
 
 def matched(batch: Batch, kind: Kind = "focal", logits: Tensor | None = None) -> Tensor:
     targets = gather_targets(batch.targets, batch.boxes)
-    return match(
-        batch.logits if logits is None else logits, batch.boxes, targets, TERMS[kind], MatchingCosts()
-    )
+    return match(batch.logits if logits is None else logits, batch.boxes, targets, TERMS[kind], MatchingCosts())
 
 
 def scalar_costs(batch: Batch, kind: Kind, layer: int, image: int) -> np.ndarray:

@@ -28,9 +28,7 @@ def test_classes_follow_ids_with_gaps_and_classes_without_boxes(write_coco: Coco
 def test_texts_are_ids_too(write_coco: CocoWriter) -> None:
     images = [{"id": "x-1", "file_name": "a.png"}]
     categories = [{"id": "b", "name": "dog"}, {"id": "a", "name": "cat"}]
-    split = read(
-        write_coco(images=images, annotations=[annotation(image="x-1", category="b")], categories=categories)
-    )
+    split = read(write_coco(images=images, annotations=[annotation(image="x-1", category="b")], categories=categories))
     assert split.category_ids == ("a", "b")
     assert split.records[0].image_id == "x-1"
     assert split.records[0].labels.tolist() == [1]

@@ -9,7 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from transformers import DeformableDetrImageProcessor
 
-from smca.data.dataset import Collate, EvalDataset, TrainDataset
+from smca.data.dataset import Collate, EvalDataset, TrainDataset, generator_for
 from smca.data.records import Record
 from smca.data.transforms import Augmentation, TrainTransform
 from smca.errors import DataError
@@ -51,6 +51,11 @@ def test_boxes_are_centres_and_sizes_relative_to_the_image(records: list[Record]
     assert item["record"] == 2
 
 
+def test_every_item_of_every_epoch_has_random_numbers_of_its_own() -> None:
+    places = [(0, 0, 2), (1, 0, 2), (0, 1, 2), (0, 0, 1)]
+    assert len({generator_for(*place).initial_seed() for place in places}) == 4
+
+
 def test_image_without_objects(records: list[Record]) -> None:
     item = train_set(records)[0]
     assert item["boxes"].shape == (0, 4)
@@ -61,9 +66,12 @@ def test_items_follow_seed_epoch_and_index_alone(records: list[Record]) -> None:
     dataset, again, other = train_set(records), train_set(records), train_set(records, seed=1)
     first = dataset[2]
     assert same(first, again[2])
-    draws = [dataset._draw_seed(2), dataset._draw_seed(1), other._draw_seed(2)]
-    dataset.set_epoch(1)
-    assert len({*draws, dataset._draw_seed(2)}) == 4
+    assert not same(first, other[2])
+    repeated = []
+    for epoch in range(1, 6):
+        dataset.set_epoch(epoch)
+        repeated.append(same(first, dataset[2]))
+    assert not all(repeated)
     dataset.set_epoch(0)
     assert same(first, dataset[2])
 

@@ -51,9 +51,7 @@ def test_a_file_answers_to_every_split(write_coco: CocoWriter) -> None:
         read_data(file)
 
 
-def test_val_fraction_is_disjoint_complete_and_follows_the_seed(
-    write_coco: CocoWriter, tmp_path: Path
-) -> None:
+def test_val_fraction_is_disjoint_complete_and_follows_the_seed(write_coco: CocoWriter, tmp_path: Path) -> None:
     write_coco(images=TEN)
 
     def parts(seed: int) -> tuple[list[object], list[object]]:
@@ -115,9 +113,7 @@ def test_val_takes_the_labels_of_train(write_coco: CocoWriter, tmp_path: Path) -
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder"):
         read_data(tmp_path / "absent")
-    with pytest.raises(
-        DataError, match=r"no data set recognised .* looked for .*; found nothing \(it is empty\)"
-    ):
+    with pytest.raises(DataError, match=r"no data set recognised .* looked for .*; found nothing \(it is empty\)"):
         read_data(tmp_path)
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(DataError, match=r"train\.json.*found notes\.txt"):

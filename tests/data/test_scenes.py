@@ -23,8 +23,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_same_seed_same_bytes_and_other_seed_other_bytes(tmp_path: Path) -> None:
     first, second, other = (
-        content(make_scenes(tmp_path / str(number), 6, seed=seed, size=SMALL))
-        for number, seed in enumerate((0, 0, 1))
+        content(make_scenes(tmp_path / str(number), 6, seed=seed, size=SMALL)) for number, seed in enumerate((0, 0, 1))
     )
     assert first == second
     assert all(first[name] != other[name] for name in first)

@@ -62,25 +62,19 @@ def test_flip_mirrors_boxes() -> None:
 def test_crop_clips_and_drops() -> None:
     image = torch.arange(100, dtype=torch.uint8).reshape(1, 10, 10).expand(3, -1, -1)
     boxes = torch.tensor([[0.0, 0, 6, 6], [0, 0, 4, 4], [5, 5, 7, 9]])
-    part, inside, labels = cropped(
-        image, boxes, torch.tensor([1, 2, 3]), Window(left=4, top=5, width=3, height=2)
-    )
+    part, inside, labels = cropped(image, boxes, torch.tensor([1, 2, 3]), Window(left=4, top=5, width=3, height=2))
     assert part[0].tolist() == [[54, 55, 56], [64, 65, 66]]
     assert inside.tolist() == [[0, 0, 2, 1], [1, 0, 3, 2]]
     assert labels.tolist() == [1, 3]
 
 
 def test_resize_scales_boxes_in_both_directions() -> None:
-    image, boxes = resized(
-        torch.zeros(3, 50, 100, dtype=torch.uint8), torch.tensor([[10.0, 10, 20, 30]]), 25, 99
-    )
+    image, boxes = resized(torch.zeros(3, 50, 100, dtype=torch.uint8), torch.tensor([[10.0, 10, 20, 30]]), 25, 99)
     assert image.shape == (3, 25, 50)
     assert boxes.tolist() == [[5, 5, 10, 15]]
 
 
-@pytest.mark.parametrize(
-    ("height", "width"), [(480, 640), (640, 427), (20, 500), (500, 20), (64, 64), (37, 41)]
-)
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (640, 427), (20, 500), (500, 20), (64, 64), (37, 41)])
 def test_training_at_a_size_sees_what_evaluation_sees(height: int, width: int) -> None:
     picture = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=seeded())
     ours, _, _ = TrainTransform(Augmentation.none(96, 160))(picture, NO_BOXES, NO_LABELS, seeded())
@@ -126,9 +120,7 @@ def test_objects_stay_under_their_boxes() -> None:
     image = torch.zeros(3, 200, 300, dtype=torch.uint8)
     image[:, 80:120, 100:160] = 255
     for seed in range(20):
-        out, boxes, _ = transform(
-            image, torch.tensor([[100.0, 80, 160, 120]]), torch.tensor([0]), seeded(seed)
-        )
+        out, boxes, _ = transform(image, torch.tensor([[100.0, 80, 160, 120]]), torch.tensor([0]), seeded(seed))
         bright = (out[0] > 127).nonzero()
         if len(boxes):
             seen = [*bright.min(0).values.flip(0).tolist(), *(bright.max(0).values.flip(0) + 1).tolist()]
@@ -164,8 +156,6 @@ def test_randomness_is_the_generator_alone() -> None:
 def test_jitter_changes_pixels_only() -> None:
     picture = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8, generator=seeded())
     setting = Augmentation(short_sides=(32,), long_side=64, flip=0, crop=0, jitter=0.4)
-    out, boxes, _ = TrainTransform(setting)(
-        picture, torch.tensor([[1.0, 2, 3, 4]]), torch.tensor([0]), seeded()
-    )
+    out, boxes, _ = TrainTransform(setting)(picture, torch.tensor([[1.0, 2, 3, 4]]), torch.tensor([0]), seeded())
     assert not torch.equal(out, picture)
     assert boxes.tolist() == [[1, 2, 3, 4]]

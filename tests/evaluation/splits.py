@@ -63,12 +63,13 @@ def _shaken(record: Record, classes: int, noise: float, rng: np.random.Generator
 
 def pycocotools_evaluation(split: Split, found: list[Found]) -> COCOeval:
     """The reference, evaluated and accumulated."""
-    truth = COCO()
-    truth.dataset = {
+    dataset: Any = {
         "images": [{"id": i} for i in range(1, len(split.records) + 1)],
         "categories": [{"id": k + 1, "name": name} for k, name in enumerate(split.class_names)],
         "annotations": _annotations(split),
     }
+    truth = COCO()
+    truth.dataset = dataset
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
         evaluation = COCOeval(truth, truth.loadRes(_results(found)), "bbox")
@@ -97,7 +98,7 @@ def _annotations(split: Split) -> list[dict[str, Any]]:
     return rows
 
 
-def _results(found: list[Found]) -> list[dict[str, Any]]:
+def _results(found: list[Found]) -> Any:
     return [
         {"image_id": image, "category_id": int(label) + 1, "bbox": box, "score": float(score)}
         for image, (boxes, scores, labels) in enumerate(found, 1)

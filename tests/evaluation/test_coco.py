@@ -95,9 +95,7 @@ def test_keeps_the_hundred_best_of_an_image() -> None:
     rng = np.random.default_rng(0)
     boxes = random_boxes(150, rng)
     nothing = np.zeros(0)
-    split = Split(
-        "val", (record(0, boxes[:1], np.zeros(1, int), np.zeros(1, bool), np.ones(1)),), ("cat",), (1,)
-    )
+    split = Split("val", (record(0, boxes[:1], np.zeros(1, int), np.zeros(1, bool), np.ones(1)),), ("cat",), (1,))
     scores = np.linspace(0, 1, 150)
     assert summarised(split, [(boxes, scores, np.zeros(150, int))])["AR100"] == 0.0
     assert summarised(split, [(boxes, 1 - scores, np.zeros(150, int))])["AR100"] == 1.0
@@ -124,9 +122,7 @@ def test_adding_an_image_again_replaces_it() -> None:
 
 def test_ranges_without_boxes_are_none_and_json_can_say_so() -> None:
     box = np.array([[0, 0, 10, 10]], np.float32)
-    split = Split(
-        "val", (record(0, box, np.zeros(1, int), np.zeros(1, bool), np.full(1, 100.0)),), ("a", "b"), (1, 2)
-    )
+    split = Split("val", (record(0, box, np.zeros(1, int), np.zeros(1, bool), np.full(1, 100.0)),), ("a", "b"), (1, 2))
     summary = summarised(split, [(box, np.ones(1), np.zeros(1, int))])
     assert summary["APs"] == pytest.approx(1)
     assert summary["APm"] is summary["ARl"] is summary["per_class"]["b"] is None

@@ -1,0 +1,186 @@
+"""Each command from its words to its files, on tiny data and an untrained model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from smca.training import launch
+from smca.training.request import TrainRequest
+from tests.cli.conftest import Smca
+
+NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+
+
+def photo(folder: Path) -> Path:
+    Image.new("RGB", (160, 120), (90, 120, 150)).save(folder / "photo.png")
+    return folder / "photo.png"
+
+
+def test_recipes_are_listed_for_people_and_machines(smca: Smca, tmp_path: Path) -> None:
+    status, out, _ = smca("recipes", "--json", "recipes.json")
+    rows = json.loads((tmp_path / "recipes.json").read_text())
+    assert status == 0
+    assert {"smca-r50", "smca-r50-single-scale", "smca-r101", "smca-tiny", "detr-tiny"} <= {row["name"] for row in rows}
+    assert all(row["name"] in out for row in rows)
+    assert all(row["command"].startswith("smca train") for row in rows)
+
+
+def test_info_counts_parameters(smca: Smca, tmp_path: Path, model: Path) -> None:
+    status, out, _ = smca("info", model, "--size", "96x128", "--json", "info.json")
+    numbers = json.loads((tmp_path / "info.json").read_text())
+    assert status == 0
+    assert numbers["parameters_total"] == sum(part["parameters_total"] for part in numbers["parts"].values())
+    assert numbers["parameters_trainable"] <= numbers["parameters_total"]
+    assert (numbers["image_height"], numbers["image_width"]) == (96, 128)
+    assert numbers["gmacs"] > 0
+    assert "backbone" in out
+
+
+def test_scenes_are_written(smca: Smca, tmp_path: Path) -> None:
+    status, out, _ = smca("data", "scenes", "out", "--images", "6", "--size", "96x128")
+    assert status == 0
+    assert out.endswith("wrote out\n")
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 6
+    assert Image.open(next((tmp_path / "out" / "images").iterdir())).size == (128, 96)
+
+
+def test_predictions_are_drawn_and_listed(smca: Smca, tmp_path: Path, model: Path) -> None:
+    status, out, _ = smca("predict", model, photo(tmp_path), "--out", "out", "--threshold", "0")
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert status == 0
+    assert out.splitlines()[-1] == "out/predictions.json"
+    assert [(entry["width"], entry["height"], len(entry["detections"])) for entry in entries] == [(160, 120, 12)]
+    assert len(list((tmp_path / "out").glob("photo*"))) == 1
+
+
+def test_an_evaluation_prints_writes_and_reports(smca: Smca, tmp_path: Path, model: Path, scenes: Path) -> None:
+    status, out, _ = smca("eval", model, scenes, "--workers", "0", "--json", "numbers.json", "--report", "report")
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert status == 0
+    assert set(NUMBERS) <= set(numbers)
+    assert all(name in out and name in page for name in NUMBERS)
+    assert page.count("<figure") == 4
+
+
+def test_an_explanation_shows_every_detection(smca: Smca, tmp_path: Path, model: Path) -> None:
+    status, out, _ = smca("explain", model, photo(tmp_path), "--out", "out", "--threshold", "0", "--most", "2")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    rows = json.loads((tmp_path / "out" / "explain.json").read_text())
+    assert status == 0
+    assert out.splitlines()[-1] == "out/overview.png"
+    assert names == {"overview.png", "detection-1.png", "detection-2.png", "explain.json"}
+    assert len(rows) == 2
+    assert sum(rows[0]["scale_weights"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_train_hands_over_every_option(smca: Smca, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[TrainRequest] = []
+    monkeypatch.setattr(launch, "train", lambda request: asked.append(request) or Path("runs/x"))
+    options = (
+        "--recipe smca-tiny --out run --epochs 3 --batch 4 --lr 0.1 --image-size 96 --init MODEL "
+        "--backbone-weights none --freeze backbone --freeze encoder --precision bf16 --workers 1 "
+        "--set num_queries=9 a=b --set c=d --seed 7 --device cpu --dry-run --strict --val-fraction 0.2"
+    )
+    assert smca("train", "data", *options.split())[:2] == (0, "runs/x\n")
+    assert asked == [
+        TrainRequest(
+            data=Path("data"),
+            recipe="smca-tiny",
+            out=Path("run"),
+            epochs=3,
+            batch=4,
+            lr=0.1,
+            image_size=96,
+            init="MODEL",
+            backbone_weights="none",
+            freeze=("backbone", "encoder"),
+            precision="bf16",
+            workers=1,
+            overrides=("num_queries=9", "a=b", "c=d"),
+            seed=7,
+            device="cpu",
+            dry_run=True,
+            strict=True,
+            val_fraction=0.2,
+        )
+    ]
+
+
+def test_train_without_options_leaves_everything_to_the_recipe(smca: Smca, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[TrainRequest] = []
+    monkeypatch.setattr(launch, "train", lambda request: asked.append(request) or Path("runs/x"))
+    smca("train", "data", "--recipe", "smca-tiny")
+    assert asked == [TrainRequest(data=Path("data"), recipe="smca-tiny")]
+
+
+def test_resume_names_the_run(smca: Smca, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "resume", lambda run: run)
+    assert smca("resume", "runs/x")[:2] == (0, "runs/x\n")
+
+
+def test_a_printed_configuration_is_yaml_with_the_options_applied(smca: Smca) -> None:
+    status, out, _ = smca("train", "data", "--recipe", "smca-tiny", "--epochs", "3", "--print_config")
+    recipe = yaml.safe_load(out)
+    assert status == 0
+    assert recipe["name"] == "smca-tiny"
+    assert recipe["optimisation"]["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train nowhere --recipe smca-tiny", "nowhere"),
+        ("train {empty} --recipe smca-tiny", "annotations/instances_train2017.json"),
+        ("train {scenes} --recipe smca-tyni", "Did you mean 'smca-tiny'?"),
+        ("train {scenes} --recipe smca-tiny --set num_querys=9", "Did you mean"),
+        ("train {scenes} --recipe smca-tiny --out {scenes}", "in use"),
+        ("train {scenes} --recipe smca-tiny --backbone-weights nowhere.safetensors", "nowhere.safetensors"),
+        ("train {scenes} --recipe smca-tiny --init nowhere", "nowhere"),
+        ("resume nowhere", "nowhere"),
+        ("info smca-r5", "Did you mean 'smca-r50'?"),
+        ("eval nowhere {scenes}", "no model folder at nowhere"),
+        ("eval {model} nowhere", "nowhere"),
+        ("predict {model} nowhere.jpg", "nowhere.jpg"),
+        ("predict {empty} {photo}", "is not a model folder"),
+        ("explain {model} nowhere.jpg", "nowhere.jpg"),
+        ("explain {model} {text}", "text.jpg"),
+        ("data scenes {scenes} --images 8", "in use"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing_behind(
+    words: str, message: str, smca: Smca, tmp_path: Path, model: Path, scenes: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.jpg").write_text("not a picture")
+    places = {
+        "empty": "empty",
+        "text": "text.jpg",
+        "photo": photo(tmp_path),
+        "scenes": scenes,
+        "model": model,
+    }
+    before = sorted(tmp_path.rglob("*"))
+    status, out, error = smca(*words.format(**places).split())
+    assert (status, out) == (2, "")
+    assert error.startswith("smca: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize(
+    "words", ["train {scenes} --recipe smca-tiny", "eval {model} {scenes}", "predict {model} {scenes}"]
+)
+def test_a_gpu_that_is_not_there_is_said(words: str, smca: Smca, model: Path, scenes: Path) -> None:
+    status, out, error = smca(*words.format(model=model, scenes=scenes).split(), "--device", "cuda")
+    assert (status, out) == (2, "")
+    assert "cuda" in error.lower()
+    assert error.count("\n") == 1

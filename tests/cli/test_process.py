@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from smca.cli.process import say, start
+
+
+def test_the_network_is_off_unless_asked_for() -> None:
+    start()
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
+def test_asking_for_the_network_leaves_it_on() -> None:
+    start(network=True)
+    assert "HF_HUB_OFFLINE" not in os.environ
+
+
+def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    start()
+    assert os.environ["HF_HUB_OFFLINE"] == "0"
+
+
+def test_denormal_numbers_become_zero() -> None:
+    start()
+    assert (torch.tensor([1e-39]) * 1).item() == 0
+
+
+@pytest.mark.parametrize(("rank", "said"), [(None, "done\n"), ("0", "done\n"), ("1", "")])
+def test_results_are_printed_once(
+    rank: str | None, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    say("done")
+    assert capsys.readouterr().out == said

@@ -1,0 +1,321 @@
+"""E5 and E8: the folded form, the explicit form and the scalar loop agree, outputs and gradients.
+
+Float32 tolerances follow the arithmetic: a score of size S is known to S * 1.2e-7, so what is allowed grows with the
+steepest exponent of the case (narrow spreads, centres far outside the image); in the paper's regime it is 1e-4.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from smca.modeling.co_attention import (
+    CoAttention,
+    explicit_attention,
+    folded_attention,
+    key_features,
+    query_features,
+)
+from smca.modeling.geometry import Grid
+from smca.modeling.weight_maps import WeightMap, log_weight_map
+from tests.modeling import oracle
+from tests.modeling.tiny import random_tokens, small_config, stir
+
+
+@dataclass
+class Case:
+    """One level: q [B, M, N, d], k and v [B, M, S, d], centre and precision [B, N, M, 2], padding [B, S] or None."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    weight_map: WeightMap
+    grid: Grid
+    padding: Tensor | None
+
+    def leaves(self) -> list[Tensor]:
+        return [self.query, self.key, self.value, *self.weight_map]
+
+    def to(self, dtype: torch.dtype) -> Case:
+        query, key, value, centre, precision = (x.detach().to(dtype).requires_grad_() for x in self.leaves())
+        grid = Grid(self.grid.x.to(dtype), self.grid.y.to(dtype))
+        return Case(query, key, value, WeightMap(centre, precision), grid, self.padding)
+
+    def folded(self) -> Tensor:
+        features = query_features(self.weight_map, self.grid, self.query.shape[-1])
+        return folded_attention(
+            self.query, self.key, self.value, features, key_features(self.grid, self.padding), dropout=0.0
+        )
+
+    def explicit(self) -> Tensor:
+        log_map = log_weight_map(self.weight_map, self.grid).flatten(-2).transpose(1, 2)
+        return explicit_attention(self.query, self.key, self.value, log_map, self.padding, dropout=0.0)[0]
+
+    def steepness(self) -> float:
+        """The largest exponent of the case, its scores included."""
+        reach = (self.weight_map.centre.detach().abs().max() + len(self.grid.x) + len(self.grid.y)) ** 2
+        return float(1 + self.weight_map.precision.detach().max() * reach)
+
+
+def random_case(
+    rows: int = 3,
+    columns: int = 4,
+    heads: int = 2,
+    spread: tuple[float, float] = (0.5, 2.0),
+    outside: float = 0.0,
+    padded: bool = False,
+    width: int = 4,
+    queries: int = 3,
+    seed: int = 0,
+) -> Case:
+    draw = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=draw, dtype=torch.float64)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(2, queries, heads, 2, generator=draw, dtype=torch.float64)
+
+    grid = Grid.of_map(rows, columns, 0.5, like=normal(1))
+    extent = torch.tensor([columns, rows])
+    centre = uniform(-outside, 1 + outside) * extent
+    precision = 1 / (8 * uniform(*spread) ** 2)
+    padding = torch.zeros(2, rows * columns, dtype=torch.bool)
+    padding.unflatten(1, (rows, columns))[1, (rows + 1) // 2 :] = padded
+    padding.unflatten(1, (rows, columns))[1, :, (columns + 1) // 2 :] = padded
+    cells = rows * columns
+    return Case(
+        normal(2, heads, queries, width),
+        normal(2, heads, cells, width),
+        normal(2, heads, cells, width),
+        WeightMap(centre, precision),
+        grid,
+        padding if padded else None,
+    ).to(torch.float64)
+
+
+def gradients(output: Tensor, case: Case, upstream: Tensor) -> tuple[Tensor, ...]:
+    return torch.autograd.grad((output * upstream.to(output.dtype)).sum(), case.leaves())
+
+
+def assert_folded_equals_explicit(case: Case, dtype: torch.dtype) -> None:
+    truth, tried = case.to(torch.float64), case.to(dtype)
+    upstream = torch.randn(case.query.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    wanted, found = truth.explicit(), tried.folded()
+    allowed = 8 * torch.finfo(dtype).eps * case.steepness()
+    assert (found - wanted).abs().max().item() <= allowed
+    reach = (len(case.grid.x) + len(case.grid.y) + case.weight_map.centre.abs().max().item()) ** 2
+    wanted_gradients, found_gradients = gradients(wanted, truth, upstream), gradients(found, tried, upstream)
+    for a, b in zip(wanted_gradients, found_gradients, strict=True):
+        assert b.isfinite().all()
+        assert (b - a).abs().max().item() <= 8 * allowed * (a.abs().max().item() + reach)
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), dtype=st.sampled_from([torch.float32, torch.float64]))
+def test_folded_equals_explicit_whatever_the_shape(data: st.DataObject, dtype: torch.dtype) -> None:
+    narrow = data.draw(st.floats(0.1, 50))
+    case = random_case(
+        rows=data.draw(st.integers(1, 12)),
+        columns=data.draw(st.integers(1, 12)),
+        heads=data.draw(st.integers(1, 16)),
+        spread=(narrow, data.draw(st.floats(narrow, 50))),
+        outside=data.draw(st.sampled_from([0.0, 0.5, 3.0])),
+        padded=data.draw(st.booleans()),
+        width=data.draw(st.sampled_from([1, 3, 8, 32])),
+        queries=data.draw(st.integers(1, 5)),
+        seed=data.draw(st.integers(0, 99)),
+    )
+    assert_folded_equals_explicit(case, dtype)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_both_forms_and_their_gradients_equal_the_scalar_loop(padded: bool) -> None:
+    case = random_case(padded=padded)
+    upstream = torch.randn(case.query.shape, dtype=torch.float64)
+    cells = [(float(x), float(y)) for y in case.grid.y for x in case.grid.x]
+    for form in (case.explicit, case.folded):
+        output = form()
+        found = gradients(output, case, upstream)
+        key_sums = np.zeros(case.key.shape), np.zeros(case.value.shape)
+        for b, m, n in np.ndindex(2, 2, 3):
+            seen = np.ones(len(cells), bool) if case.padding is None else ~case.padding[b].numpy()
+            q, k, v = (x.detach().numpy()[b, m] for x in (case.query, case.key, case.value))
+            centre, precision = (x[b, n, m].detach().numpy() for x in case.weight_map)
+            visible = [cell for cell, see in zip(cells, seen, strict=True) if see]
+            bias = [-sum(precision[a] * (cell[a] - centre[a]) ** 2 for a in range(2)) for cell in cells]
+            wanted = oracle.attend(q[n], k, v, bias, list(~seen))
+            np.testing.assert_allclose(output[b, m, n].detach(), wanted, atol=1e-12)
+            slopes = oracle.co_attention_gradients(
+                q[n], k[seen], v[seen], visible, centre, precision, upstream[b, m, n].numpy()
+            )
+            np.testing.assert_allclose(found[0][b, m, n], slopes.query, atol=1e-10)
+            np.testing.assert_allclose(found[3][b, n, m], slopes.centre, atol=1e-10)
+            np.testing.assert_allclose(found[4][b, n, m], slopes.precision, atol=1e-10)
+            key_sums[0][b, m, seen] += slopes.key
+            key_sums[1][b, m, seen] += slopes.value
+        np.testing.assert_allclose(found[1], key_sums[0], atol=1e-10)
+        np.testing.assert_allclose(found[2], key_sums[1], atol=1e-10)
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    case = random_case(rows=2, columns=3, heads=1, width=2, queries=2)
+
+    def folded(query: Tensor, key: Tensor, value: Tensor, centre: Tensor, precision: Tensor) -> Tensor:
+        return Case(query, key, value, WeightMap(centre, precision), case.grid, case.padding).folded()
+
+    assert torch.autograd.gradcheck(folded, tuple(case.leaves()))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(25, 34), (50, 67)])
+def test_float32_is_exact_enough_on_real_maps(rows: int, columns: int) -> None:
+    case = random_case(rows, columns, heads=8, spread=(0.5, 2.0), width=32, queries=40)
+    truth, tried = case.to(torch.float64), case.to(torch.float32)
+    upstream = torch.randn(case.query.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    wanted, found = truth.explicit(), tried.folded()
+    error = (found - wanted).detach()
+    assert error.abs().max().item() < 1e-4
+    assert error.square().mean().sqrt().item() < 5e-6
+    slopes = zip(gradients(wanted, truth, upstream), gradients(found, tried, upstream), strict=True)
+    relative = [((a - b).norm() / a.norm()).item() for a, b in slopes]
+    assert max(relative) < 5e-5
+
+
+class Recorder(TorchDispatchMode):
+    """The shapes of all tensors that operations return."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.shapes += [
+            tuple(x.shape) for x in (found if isinstance(found, tuple) else [found]) if isinstance(x, Tensor)
+        ]
+        return found
+
+    def saw(self, *extents: int) -> bool:
+        """Whether one tensor has all of these extents."""
+        return any(set(extents) <= set(shape) for shape in self.shapes)
+
+
+ROWS, COLUMNS, QUERIES = 11, 13, 37
+
+
+def test_the_folded_form_runs_in_the_fused_kernel_and_has_no_map_in_memory() -> None:
+    case = random_case(ROWS, COLUMNS, padded=True, queries=QUERIES).to(torch.float32)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION), Recorder() as seen:
+        case.folded().sum().backward()
+    assert not seen.saw(QUERIES, ROWS * COLUMNS)
+    with Recorder() as seen:
+        case.explicit()
+    assert seen.saw(QUERIES, ROWS * COLUMNS)
+
+
+@pytest.mark.parametrize("modulation", ["none", "head-shared", "multi-head"])
+def test_training_the_whole_module_stays_in_the_fused_kernel(modulation: str) -> None:
+    module, arguments = whole_module(modulation, dtype=torch.float32)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION), Recorder() as seen:
+        module(**arguments).output.sum().backward()
+    assert not any(seen.saw(QUERIES, cells) for cells in arguments["tokens"].lengths)
+
+
+def whole_module(modulation: str, dtype: torch.dtype = torch.float64) -> tuple[CoAttention, dict[str, Any]]:
+    """CoAttention over three levels of a padded batch, and arguments for it."""
+    torch.manual_seed(3)
+    heads = {"none": 0, "head-shared": 1, "multi-head": 2}[modulation]
+    tokens = random_tokens(small_config(), [(90, 150), (140, 70)], dtype=dtype)
+    assert tokens.padding is not None
+    cells = tuple(
+        key_features(grid, padding)
+        for grid, padding in zip(tokens.grids, tokens.padding.split(tokens.lengths, 1), strict=True)
+    )
+    maps = [
+        WeightMap(4 * torch.rand(2, QUERIES, heads, 2, dtype=dtype), torch.rand(2, QUERIES, heads, 2, dtype=dtype))
+        for _ in cells
+    ]
+    return stir(CoAttention(16, 2, dropout=0.0)).to(dtype), {
+        "query": torch.randn(2, QUERIES, 16, dtype=dtype),
+        "tokens": tokens,
+        "cells": cells,
+        "weight_maps": maps if heads else None,
+        "scale_weights": torch.rand(2, QUERIES, 3, dtype=dtype).softmax(-1),
+    }
+
+
+@pytest.mark.parametrize("selected", [True, False])
+@pytest.mark.parametrize("modulation", ["none", "head-shared", "multi-head"])
+def test_levels_are_attended_apart_and_added_by_their_weight(modulation: str, selected: bool) -> None:
+    """E8 against the scalar loop: one softmax per level, not one over all."""
+    module, arguments = whole_module(modulation)
+    if not selected:
+        arguments["scale_weights"] = None
+    tokens, maps = arguments["tokens"], arguments["weight_maps"]
+    folded, explicit = module(**arguments), module(**arguments, explicit=True)
+    starts = np.cumsum([0, *tokens.lengths])
+    for b, n in ((0, 0), (1, 1), (1, QUERIES - 1)):
+        summed = np.zeros(16)
+        query = oracle.linear(module.query, arguments["query"][b, n].numpy())
+        for level, (start, stop) in enumerate(pairwise(starts)):
+            features, positions = (x[b, start:stop].detach().numpy() for x in (tokens.features, tokens.positions))
+            keys = np.array([oracle.linear(module.key, f + p) for f, p in zip(features, positions, strict=True)])
+            values = np.array([oracle.linear(module.value, f) for f in features])
+            hidden = tokens.padding[b, start:stop].tolist()
+            share = 1 / 3 if not selected else float(arguments["scale_weights"][b, n, level])
+            for head in range(2):
+                bias = None
+                if maps is not None:
+                    centre, precision = (x[b, n, min(head, x.shape[2] - 1)].tolist() for x in maps[level])
+                    grid = tokens.grids[level]
+                    bias = [
+                        -precision[0] * (float(x) - centre[0]) ** 2 - precision[1] * (float(y) - centre[1]) ** 2
+                        for y in grid.y
+                        for x in grid.x
+                    ]
+                q, k, v = (oracle.heads_of(x, head, 2) for x in (query, keys, values))
+                oracle.heads_of(summed, head, 2)[:] += share * oracle.attend(q, k, v, bias, hidden)
+        wanted = oracle.linear(module.output, summed)
+        np.testing.assert_allclose(explicit.output[b, n].detach(), wanted, atol=1e-10)
+        np.testing.assert_allclose(folded.output[b, n].detach(), wanted, atol=1e-10)
+
+
+def test_the_explicit_form_hands_out_probabilities() -> None:
+    module, arguments = whole_module("multi-head")
+    found = module(**arguments, explicit=True).attention
+    padding = arguments["tokens"].padding.split(arguments["tokens"].lengths, 1)
+    for one, shape, hidden in zip(found, arguments["tokens"].shapes, padding, strict=True):
+        assert one.shape == (2, QUERIES, 2, *shape)
+        torch.testing.assert_close(one.sum(dim=(-1, -2)), torch.ones(2, QUERIES, 2, dtype=one.dtype))
+        assert one.flatten(-2).masked_select(hidden[:, None, None]).abs().max() == 0
+    assert module(**arguments).attention == []
+
+
+def test_what_lies_in_padding_does_not_matter() -> None:
+    module, arguments = whole_module("multi-head")
+    before = module(**arguments).output
+    tokens = arguments["tokens"]
+    noise = math.pi * torch.randn_like(tokens.features) * tokens.padding[..., None]
+    object.__setattr__(tokens, "features", tokens.features + noise)
+    torch.testing.assert_close(module(**arguments).output, before, rtol=0, atol=1e-12)
+
+
+def test_scores_are_float32_under_autocast() -> None:
+    module, arguments = whole_module("multi-head", dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16), Recorder() as seen:
+        found = module(**arguments, explicit=True)
+    assert seen.saw(QUERIES, 2)
+    assert {one.dtype for one in found.attention} == {torch.float32}
+    exact = module(**arguments, explicit=True)
+    torch.testing.assert_close(found.output.float(), exact.output, rtol=0.05, atol=0.05)

@@ -1,0 +1,141 @@
+"""The facade: sizes of the paper's models, named intermediates, losses, saved models, reduced precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from smca.errors import DataError
+from smca.modeling.configuration import SmcaConfig
+from smca.modeling.detector import SmcaForObjectDetection
+from tests.modeling.tiny import padded_batch, picture, small_model, stirred_model
+
+SINGLE_SCALE: dict[str, Any] = {"levels": ("c5",), "encoder": ("intra",) * 6, "ffn_dim": 2048}
+
+
+@pytest.mark.parametrize(
+    ("switches", "trainable", "total"),
+    [
+        ({}, 39.53, None),
+        ({**SINGLE_SCALE, "num_labels": 92}, 41.54, 41.76),
+        ({"backbone": "resnet101"}, None, 58.69),
+    ],
+    ids=["multi-scale R50", "single-scale R50, 91+1 classes", "multi-scale R101"],
+)
+def test_parameters_of_the_paper(switches: dict[str, Any], trainable: float | None, total: float | None) -> None:
+    with torch.device("meta"):
+        model = SmcaForObjectDetection(SmcaConfig(**switches))
+    counts = [(p.numel() / 1e6, p.requires_grad) for p in model.parameters()]
+    if trainable is not None:
+        assert sum(n for n, trains in counts if trains) == pytest.approx(trainable, abs=0.005)
+    if total is not None:
+        assert sum(n for n, _ in counts) == pytest.approx(total, abs=0.005)
+
+
+LEVEL_SHAPES = {"c3": (9, 13), "c4": (5, 7), "c5": (3, 4), "c6": (2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("switches", "heads"),
+    [({}, 2), ({"modulation": "head-shared"}, 1), ({"modulation": "none"}, None), ({"levels": ("c5",)}, 2)],
+    ids=str,
+)
+def test_intermediates_have_the_documented_shapes(switches: dict[str, Any], heads: int | None) -> None:
+    chosen: dict[str, Any] = {"levels": ("c3", "c4", "c5", "c6"), **switches}
+    model = stirred_model(**chosen)
+    levels = model.config.levels
+    with torch.no_grad():
+        seen = model(*padded_batch([picture(70, 101), picture(50, 60)]), intermediates=True).intermediates
+    assert seen is not None
+    assert seen.level_names == levels
+    assert seen.all_logits.shape == (2, 2, 6, 3)
+    assert seen.all_boxes.shape == (2, 2, 6, 4)
+    assert seen.centres is not None
+    assert seen.centres.shape == (2, 2, 6, 2)
+    assert [tuple(one.shape) for one in seen.co_attention] == [(2, 2, 6, 2, *LEVEL_SHAPES[name]) for name in levels]
+    wanted = [] if heads is None else [(2, 2, 6, heads, *LEVEL_SHAPES[name]) for name in levels]
+    assert [tuple(one.shape) for one in seen.weight_maps] == wanted
+    assert (seen.scale_weights is None) == (len(levels) == 1)
+    for attention in seen.co_attention:
+        torch.testing.assert_close(attention.sum(dim=(-1, -2)), torch.ones(2, 2, 6, 2))
+        assert (attention >= 0).all()
+    assert all(((one >= 0) & (one <= 1)).all() for one in seen.weight_maps)
+    if seen.scale_weights is not None:
+        torch.testing.assert_close(seen.scale_weights.sum(dim=-1), torch.ones(2, 2, 6))
+
+
+def test_asking_for_intermediates_does_not_change_the_prediction() -> None:
+    model = stirred_model()
+    pixels, mask = padded_batch([picture(70, 101), picture(50, 60)])
+    with torch.no_grad():
+        plain, asked = model(pixels, mask), model(pixels, mask, intermediates=True)
+    assert plain.intermediates is None
+    torch.testing.assert_close(plain.logits, asked.logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(plain.pred_boxes, asked.pred_boxes, rtol=0, atol=1e-5)
+
+
+def labels(*counts: int) -> list[dict[str, torch.Tensor]]:
+    return [{"class_labels": torch.arange(n) % 3, "boxes": torch.rand(n, 4) * 0.4 + 0.2} for n in counts]
+
+
+def test_loss_needs_labels_that_fit() -> None:
+    model = small_model()
+    pixels = picture(64, 64)[None]
+    assert model(pixels).loss is None
+    with pytest.raises(DataError):
+        model(pixels, labels=labels(7))
+    with pytest.raises(DataError):
+        model(pixels, labels=labels(1, 1))
+
+
+def test_a_model_learns_one_picture() -> None:
+    """The loss falls far and every part gets a gradient, but for values of the first targets, which are all zero."""
+    model = small_model(d_model=32, ffn_dim=32).train()
+    pixels, wanted = picture(64, 96)[None], labels(2)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(60):
+        optimiser.zero_grad()
+        output = model(pixels, labels=wanted)
+        output.loss.backward()
+        optimiser.step()
+        losses.append(output.loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+    idle = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or p.grad.abs().max() == 0)]
+    assert idle == ["decoder.layers.0.self_attention.value.weight"]
+
+
+def test_a_saved_model_predicts_the_same(tmp_path: Path) -> None:
+    model = stirred_model(id2label={0: "a", 1: "b", 2: "c"})
+    model.save_pretrained(tmp_path)
+    loaded = SmcaForObjectDetection.from_pretrained(tmp_path).eval()
+    pixels = picture(70, 90)[None]
+    with torch.no_grad():
+        assert torch.equal(model(pixels).logits, loaded(pixels).logits)
+        assert torch.equal(model(pixels).pred_boxes, loaded(pixels).pred_boxes)
+    assert loaded.config.id2label == {0: "a", 1: "b", 2: "c"}
+    assert loaded.config.levels == ("c4", "c5", "c6")
+
+
+def test_bfloat16_trains_finitely_and_predicts_in_float32() -> None:
+    model = stirred_model().train()
+    pixels, mask = padded_batch([picture(70, 101), picture(50, 60)])
+    exact = model(pixels, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = model(pixels, mask, labels(2, 0))
+    assert output.loss is not None
+    output.loss.backward()
+    assert output.logits.dtype == output.pred_boxes.dtype == torch.float32
+    torch.testing.assert_close(output.logits, exact.logits, rtol=0, atol=0.1)
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_frozen_stages_never_train() -> None:
+    model = small_model(backbone="resnet18", backbone_norm="frozen", frozen_stages=2)
+    trains = {
+        name.split(".")[2]: p.requires_grad for name, p in model.named_parameters() if name.startswith("backbone")
+    }
+    assert trains == {"conv1": False, "layer1": False, "layer2": True, "layer3": True, "layer4": True}
