@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 import smca
 from smca.errors import ConfigurationError, DataError, DeviceError, ModelError, OutputError, SmcaError, WeightsError
 from smca.training import launch
+from smca.training.run_folder import RunFolder
 from tests.training.runs import small_request
 
 
@@ -182,12 +183,47 @@ def test_a_batch_that_two_processes_cannot_share(scenes: Path, tmp_path: Path, m
     refused(ConfigurationError, "batch 3 is not a multiple of 2 processes", tmp_path, data=scenes, batch=3)
 
 
+ENOUGH_TO_LEARN = (
+    "backbone_widths=[16,24,48,64,64]",
+    "d_model=64",
+    "num_heads=4",
+    "ffn_dim=128",
+    "num_queries=24",
+    "image_size=128",
+    "short_sides=[128]",
+    "long_side=128",
+    "flip=0",
+    "crop=0",
+    "jitter=0",
+    "lr=1e-3",
+    "backbone_lr=1e-3",
+    "batch=4",
+    "weight_decay=0",
+)
+
+
+def repeated(content: dict[str, Any], times: int) -> dict[str, Any]:
+    """The same images and objects several times over, so that an epoch has that many more updates."""
+    images = [{**one, "id": one["id"] + 100 * i} for i in range(times) for one in content["images"]]
+    objects = [
+        {**one, "id": one["id"] + 1000 * i, "image_id": one["image_id"] + 100 * i}
+        for i in range(times)
+        for one in content["annotations"]
+    ]
+    return {**content, "images": images, "annotations": objects}
+
+
 @pytest.mark.slow
-def test_eight_scenes_are_learnt_by_heart(scenes: Path, tmp_path: Path) -> None:
-    """240 updates of batch 4; val is the eight training images."""
+def test_eight_scenes_are_learnt_by_heart_in_400_updates(scenes: Path, tmp_path: Path) -> None:
+    """AP is measured on the eight training images themselves; .987 when this was written."""
     data = tmp_path / "data"
     shutil.copytree(scenes, data)
-    shutil.copy(data / "train.json", data / "val.json")
-    overrides = ("flip=0", "crop=0", "jitter=0.0", "short_sides=[128]", "long_side=128")
-    run = launch.train(small_request(data, tmp_path / "run", *overrides, epochs=1))
-    assert run
+    content = json.loads((data / "train.json").read_text())
+    (data / "val.json").write_text(json.dumps(content))
+    (data / "train.json").write_text(json.dumps(repeated(content, 20)))
+    run = launch.train(small_request(data, tmp_path / "run", *ENOUGH_TO_LEARN, epochs=10, image_size=None))
+    rows = RunFolder(run).metrics()
+    assert rows[-1]["step"] == 400
+    assert rows[-1]["AP"] > 0.9
+    assert rows[-1]["loss"] < rows[0]["loss"] / 10
+    assert rows[-1]["best_threshold"] == pytest.approx(smca.load(run / "last").config.threshold)

@@ -89,6 +89,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_the_same_whatever_the_number_of_workers(scenes: Path, tmp_path: Path) -> None:
     for workers in (0, 2):
         launch.train(small_request(scenes, tmp_path / str(workers), "dropout=0.1", workers=workers))
