@@ -34,6 +34,7 @@ class Progress:
         self._row = self._bar.add_task(task, total=None, left="", note="") if self._console.is_terminal else None
 
     def __enter__(self) -> Progress:
+        self._started = self._last_line = time.monotonic()
         if self._row is not None:
             self._bar.start()
         return self

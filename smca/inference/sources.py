@@ -48,7 +48,7 @@ def read_image(source: ImageSource) -> torch.Tensor:
     if isinstance(source, Image.Image):
         return to_tensor(source)
     if isinstance(source, np.ndarray) and source.dtype == np.uint8 and source.ndim in (2, 3):
-        pixels = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(source))).permute(2, 0, 1)
+        pixels = torch.from_numpy(np.array(np.atleast_3d(source))).permute(2, 0, 1)
         return _checked(pixels.expand(3, -1, -1) if source.ndim == 2 else pixels)
     if isinstance(source, torch.Tensor) and source.dtype == torch.uint8:
         return _checked(source)

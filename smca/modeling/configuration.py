@@ -41,6 +41,7 @@ class SmcaConfig(PreTrainedConfig):
     encoder: blocks in order, each "intra" (inside every level) or "multi" (over all levels).
     shared_attention, shared_ffn: whether all levels share those weights of the encoder.
     d_model, num_heads, ffn_dim, decoder_layers, num_queries: widths and counts.
+    encoder_heads: heads of the encoder's attention; None: num_heads, as the paper.
     dropout: on sub-layer outputs; attention_dropout: on attention weights (above 0 it forbids the fused CPU kernel).
     pre_norm: normalise before each sub-layer instead of after it.
     modulation: "none", "head-shared" (E4) or "multi-head" (E6).
@@ -78,6 +79,7 @@ class SmcaConfig(PreTrainedConfig):
     shared_ffn: bool = True
     d_model: int = 256
     num_heads: int = 8
+    encoder_heads: int | None = None
     ffn_dim: int = 1024
     decoder_layers: int = 6
     num_queries: int = 300
@@ -133,8 +135,9 @@ class SmcaConfig(PreTrainedConfig):
         for name in ("d_model", "num_heads", "ffn_dim", "decoder_layers", "num_queries", "centre_layers"):
             if not 1 <= getattr(self, name) <= LIMIT:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 to {LIMIT}")
-        if self.d_model % self.num_heads or self.d_model % 4:
-            raise ValueError(f"d_model is {self.d_model}; allowed: a multiple of 4 and of num_heads ({self.num_heads})")
+        heads = (self.num_heads, self.encoder_heads or self.num_heads)
+        if min(heads) < 1 or any(self.d_model % count for count in (4, *heads)):
+            raise ValueError(f"d_model is {self.d_model}; allowed: a multiple of 4 and of num_heads {heads}")
         if not 1 <= self.class_outputs <= LIMIT:
             raise ValueError(f"num_labels is {self.num_labels}; allowed: 1 to {LIMIT}")
         if self.backbone == "plain" and (len(self.backbone_widths), len(self.backbone_blocks)) != (5, 3):

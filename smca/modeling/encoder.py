@@ -57,7 +57,7 @@ class EncoderBlock(nn.Module):
         feed_forwards = 1 if config.shared_ffn else levels
         self.multi = multi
         self.pre_norm = config.pre_norm
-        self.heads = config.num_heads
+        self.heads = config.encoder_heads or config.num_heads
         self.attention_dropout = config.attention_dropout
         self.dropout = nn.Dropout(config.dropout)
         self.query_key = PerLevel(lambda: nn.Linear(channels, 2 * channels), attentions)

@@ -14,7 +14,7 @@ import torch
 from transformers import ProgressCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
-from smca.data.dataset import TrainDataset
+from smca.data.dataset import Early, TrainDataset
 from smca.data.reading import DataSet, read_data
 from smca.data.records import Split
 from smca.data.transforms import TrainTransform
@@ -24,9 +24,9 @@ from smca.inference.loading import pick_device
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.progress import Progress
-from smca.training.crop_warm_up import CropDataset, warm_up
+from smca.training.crop_warm_up import CropDataset, coarsest_levels, warm_up
 from smca.training.precision import prepare_for_speed
-from smca.training.recipe import Recipe, from_yaml, with_request
+from smca.training.recipe import Recipe, from_yaml, resized, with_request
 from smca.training.recipes import find_recipe
 from smca.training.recorder import Recorder
 from smca.training.request import TrainRequest
@@ -65,17 +65,18 @@ def _start(request: TrainRequest, recipe: Recipe, restart: bool = False) -> Path
     if request.init:
         notes += start_from(model, request.init)
     freeze(model, request.freeze)
-    with Progress("training") as progress:
-        for line in [*_describe(data, recipe, device), *notes]:
-            progress.print(line)
-        if request.dry_run:
-            return folder.path
-        arguments = _arguments(folder, request, recipe)
-        if _is_first_process():
-            _claim(folder, request, recipe, restart)
-        trainer = _trainer(folder, arguments, recipe, model, data, progress)
-        if recipe.optimisation.crop_epochs and recipe.backbone_weights == "none" and not request.init:
-            _warm_up(trainer, data.train, recipe, request)
+    progress = Progress("training")
+    for line in [*_describe(data, recipe, device), *notes]:
+        progress.print(line)
+    if request.dry_run:
+        return folder.path
+    arguments = _arguments(folder, request, recipe)
+    if _is_first_process():
+        _claim(folder, request, recipe, restart)
+    trainer = _trainer(folder, arguments, recipe, model, data, progress)
+    if recipe.optimisation.crop_epochs and recipe.backbone_weights == "none" and not request.init:
+        _warm_up(trainer, data.train, recipe, request)
+    with progress:
         trainer.train()
     return folder.path
 
@@ -145,10 +146,12 @@ def _describe(data: DataSet, recipe: Recipe, device: torch.device) -> list[str]:
 
 
 def _warm_up(trainer: DetectionTrainer, train: Split, recipe: Recipe, request: TrainRequest) -> None:
+    backbone = trainer.detector.backbone
+    crops = CropDataset(train.records, len(train.class_names), coarsest_levels(backbone), request.seed)
     with Progress("backbone warm-up") as progress:
         warm_up(
-            trainer.detector.backbone,
-            CropDataset(train.records, len(train.class_names), request.seed),
+            backbone,
+            crops,
             recipe.optimisation.crop_epochs,
             trainer.processor,
             trainer.args.dataloader_num_workers,
@@ -171,7 +174,9 @@ def _trainer(
         class_loss=model.config.class_loss,
     )
     prepare_for_speed(model, arguments, bf16=recipe.optimisation.precision == "bf16")
-    images = TrainDataset(data.train.records, TrainTransform(recipe.augmentation), arguments.seed)
+    images = TrainDataset(
+        data.train.records, TrainTransform(recipe.augmentation), arguments.seed, _small_images(recipe)
+    )
     trainer = DetectionTrainer(model, arguments, recipe.optimisation, images, data.val or data.train, processor)
     for shown in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(shown)
@@ -179,6 +184,14 @@ def _trainer(
     recorder.trainer = trainer
     trainer.add_callback(recorder)
     return trainer
+
+
+def _small_images(recipe: Recipe) -> Early | None:
+    """The first epochs' transform of a recipe that begins with smaller images."""
+    plan = recipe.optimisation
+    epochs = round(plan.small_until * plan.epochs)
+    small = resized(recipe, round(recipe.image_size * plan.small_scale))
+    return Early(epochs, TrainTransform(small.augmentation)) if epochs else None
 
 
 def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> TrainingArguments:
@@ -200,6 +213,7 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
         max_grad_norm=plan.clip,
         learning_rate=plan.lr,
         logging_strategy="epoch",
+        logging_nan_inf_filter=False,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=2,

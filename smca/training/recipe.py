@@ -51,7 +51,8 @@ class Optimisation:
     """AdamW and its schedule; epochs as counts, `drop_at` and `warmup` as fractions of them.
 
     schedule: "step" (times .1 at `drop_at`) or "cosine" (to zero); warmup: linear, from zero; crop_epochs: passes over
-    the data in which the backbone first learns to name single objects cut from it (warm_up.py), 0 for none.
+    the data in which the backbone first learns to name and frame objects in crops (crop_warm_up.py), 0 for none.
+    small_until: fraction of the epochs that see images `small_scale` times as large, which cost that squared.
     """
 
     epochs: int = 50
@@ -64,6 +65,8 @@ class Optimisation:
     drop_at: float = 0.8
     warmup: float = 0.0
     crop_epochs: float = 0.0
+    small_until: float = 0.0
+    small_scale: float = 0.7
     precision: str = "fp32"
     micro_batch: int = 8
 

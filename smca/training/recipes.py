@@ -82,8 +82,15 @@ def smca_small() -> Recipe:
     """Multi-scale SMCA for a small data set on a laptop, from scratch or from a backbone's weights."""
     origin = Origin("SMCA, multi-scale, 2 CPU cores, real photos", hardware="2 CPU cores")
     model = {**smca_tiny().model, "num_queries": 80}
-    plan = dataclasses.replace(smca_tiny().optimisation, epochs=30, batch=4, lr=5e-4, backbone_lr=5e-4, micro_batch=4)
-    augmentation = dataclasses.replace(Augmentation.paper(320), jitter=0.2)
+    plan = dataclasses.replace(smca_tiny().optimisation, epochs=40, warmup=0.04, crop_epochs=30.0)
+    augmentation = Augmentation(
+        short_sides=(256, 288, 320, 352),
+        long_side=533,
+        crop_resize=(320, 400),
+        crop_smallest=240,
+        crop_largest=384,
+        jitter=0.2,
+    )
     return Recipe("smca-small", origin, model, plan, augmentation, image_size=320, long_side=533)
 
 
@@ -98,26 +105,27 @@ def smca_tiny() -> Recipe:
         "backbone_widths": (16, 32, 64, 128, 192),
         "backbone_blocks": (1, 1, 1),
         "frozen_stages": 0,
-        "encoder": ("intra", "multi", "intra"),
-        "d_model": 128,
-        "ffn_dim": 256,
+        "encoder": ("intra", "multi"),
+        "encoder_heads": 4,
+        "d_model": 96,
+        "ffn_dim": 192,
         "decoder_layers": 3,
-        "num_queries": 60,
+        "num_queries": 48,
         "dropout": 0.0,
         "pre_norm": True,
     }
     plan = Optimisation(
-        epochs=6,
-        batch=8,
-        lr=6e-4,
-        backbone_lr=6e-4,
+        epochs=5,
+        batch=4,
+        lr=4e-4,
+        backbone_lr=4e-4,
         clip=1.0,
         schedule="cosine",
         warmup=0.05,
         crop_epochs=2.0,
         precision="bf16",
     )
-    augmentation = dataclasses.replace(Augmentation.paper(320), jitter=0.2)
+    augmentation = Augmentation(short_sides=(320,), long_side=533, crop=0.0)
     return Recipe("smca-tiny", origin, model, plan, augmentation, image_size=320, long_side=533)
 
 

@@ -64,7 +64,7 @@ class DetectionTrainer(Trainer):
         backbone = [p for n, p in parameters if "backbone." in n]
         rest = [p for n, p in parameters if "backbone." not in n]
         groups = [{"params": rest, "lr": self.plan.lr}, {"params": backbone, "lr": self.plan.backbone_lr}]
-        self.optimizer = AdamW([g for g in groups if g["params"]], weight_decay=self.plan.weight_decay)
+        self.optimizer = AdamW([g for g in groups if g["params"]], weight_decay=self.plan.weight_decay, fused=True)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
