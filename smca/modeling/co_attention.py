@@ -10,8 +10,8 @@ and the padding are a dot product of six features,
 
 with coordinates centred on the grid for float32's sake (softmax cancels the constant, but not its gradient's rounding:
 with it the spread's gradient is some fifty times more exact on large maps), so one fused scaled-dot-product call of a
-slightly wider head does it and no [queries, cells] tensor exists. V is padded to the same width because the fused CPU
-kernel needs that. Everything is float32 or better, also under autocast.
+slightly wider head does it and no [queries, cells] tensor exists. V is as wide because the fused CPU kernel needs that;
+K and V are projected straight into the wide heads. Everything is float32 or better, also under autocast.
 """
 
 from __future__ import annotations
@@ -64,23 +64,35 @@ def _middle(axis: Tensor) -> Tensor:
     return (axis[0] + axis[-1]) / 2
 
 
-def folded_attention(
-    query: Tensor, key: Tensor, value: Tensor, features: Tensor | None, cells: Tensor, dropout: float
-) -> Tensor:
-    """Attention [B, M, N, d] with log G as extra features of `query` and `key` [B, M, ., d]."""
+def wide(width: int) -> int:
+    """Channels of a folded head: its own, the features, and zeros up to a multiple of 8."""
+    return width + FEATURES + -(width + FEATURES) % 8
+
+
+def project_wide(tokens: Tensor, linear: nn.Linear, heads: int) -> Tensor:
+    """`linear` of tokens [B, S, C] by head, zeros behind the head's own channels, in one product: [B, M, S, wide]."""
+    width = linear.out_features // heads
+    fill = wide(width) - width
+    weight = F.pad(linear.weight.unflatten(0, (heads, width)), (0, 0, 0, fill)).flatten(0, 1)
+    bias = F.pad(linear.bias.unflatten(0, (heads, width)), (0, fill)).flatten()
+    return at_least_float32(F.linear(tokens, weight, bias)).unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def with_cells(keys: Tensor, cells: Tensor, width: int) -> Tensor:
+    """Wide keys [B, M, S, wide] with the features of their cells [1 or B, S, 6] behind the head's `width` channels."""
+    return keys + F.pad(cells, (width, keys.shape[-1] - width - FEATURES))[:, None]
+
+
+def folded_attention(query: Tensor, key: Tensor, value: Tensor, features: Tensor | None, dropout: float) -> Tensor:
+    """Attention of [B, M, N, d] over wide keys (with cells) and values [B, M, S, wide]; features: `query_features`."""
     width = query.shape[-1]
-    fill = -(width + FEATURES) % 8
     if features is None:
         features = query.new_zeros(*query.shape[:-1], FEATURES)
         features[..., -1] = math.sqrt(width)
-    wide_query = torch.cat([query, F.pad(features.expand(*query.shape[:-1], -1), (0, fill))], dim=-1)
-    wide_cells = F.pad(cells, (0, fill))[:, None].expand(*key.shape[:-1], -1)
-    wide_key = torch.cat([key, wide_cells], dim=-1)
-    wide_value = F.pad(value, (0, FEATURES + fill))
-    output = F.scaled_dot_product_attention(
-        wide_query, wide_key, wide_value, dropout_p=dropout, scale=1 / math.sqrt(width)
-    )
-    return output[..., :width]
+    fill = F.pad(features.expand(*query.shape[:-1], -1), (0, key.shape[-1] - width - FEATURES))
+    wide_query = torch.cat([query, fill], dim=-1)
+    scale = 1 / math.sqrt(width)
+    return F.scaled_dot_product_attention(wide_query, key, value, dropout_p=dropout, scale=scale)[..., :width]
 
 
 def explicit_attention(
@@ -122,46 +134,50 @@ class CoAttention(nn.Module):
     ) -> CoAttended:
         """Query [B, N, C] with its position; cells: `key_features` per level; scale_weights alpha [B, N, L]."""
         q = self._heads(self.query(query))
-        keys = self._heads(self.key(tokens.features + tokens.positions)).split(tokens.lengths, dim=2)
-        values = self._heads(self.value(tokens.features)).split(tokens.lengths, dim=2)
-        total, probabilities = torch.zeros_like(q), []
+        located = tokens.features + tokens.positions
+        project = self._narrow if explicit else self._wide
+        keys, values = project(located, self.key), project(tokens.features, self.value)
+        shares = [1 / len(cells)] * len(cells)
+        if scale_weights is not None:
+            shares = list(scale_weights[:, None, :, :, None].unbind(dim=3))
         with without_autocast(query.device):
-            for level, (key, value) in enumerate(zip(keys, values, strict=True)):
-                weight_map = weight_maps[level] if weight_maps else None
-                if explicit:
-                    attended, probability = self._explicit(q, key, value, weight_map, tokens, level)
-                    probabilities.append(probability)
-                else:
-                    attended = self._folded(q, key, value, weight_map, tokens.grids[level], cells[level])
-                share = 1 / len(keys) if scale_weights is None else scale_weights[:, None, :, level, None]
-                total = total + share * attended
+            if explicit:
+                attended, probabilities = self._explicit(q, keys, values, tokens, weight_maps)
+            else:
+                keys = with_cells(keys, torch.cat(cells, dim=1), q.shape[-1])
+                attended, probabilities = self._folded(q, keys, values, tokens, weight_maps), []
+            total = torch.stack([share * part for share, part in zip(shares, attended, strict=True)]).sum(dim=0)
         return CoAttended(self.output(total.transpose(1, 2).flatten(2)), probabilities)
 
+    def _wide(self, tokens: Tensor, linear: nn.Linear) -> Tensor:
+        return project_wide(tokens, linear, self.heads)
+
+    def _narrow(self, tokens: Tensor, linear: nn.Linear) -> Tensor:
+        return self._heads(linear(tokens))
+
     def _folded(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        weight_map: WeightMap | None,
-        grid: Grid,
-        cells: Tensor,
-    ) -> Tensor:
-        features = None if weight_map is None else query_features(weight_map, grid, query.shape[-1])
-        return folded_attention(query, key, value, features, cells, self.dropout if self.training else 0.0)
+        self, query: Tensor, keys: Tensor, values: Tensor, tokens: Tokens, weight_maps: list[WeightMap] | None
+    ) -> list[Tensor]:
+        features: list[Tensor | None] = [None] * len(tokens.grids)
+        if weight_maps:
+            pairs = zip(weight_maps, tokens.grids, strict=True)
+            features = [query_features(weight_map, grid, query.shape[-1]) for weight_map, grid in pairs]
+        parts = zip(keys.split(tokens.lengths, dim=2), values.split(tokens.lengths, dim=2), features, strict=True)
+        dropout = self.dropout if self.training else 0.0
+        return [folded_attention(query, key, value, feature, dropout) for key, value, feature in parts]
 
     def _explicit(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        weight_map: WeightMap | None,
-        tokens: Tokens,
-        level: int,
-    ) -> tuple[Tensor, Tensor]:
-        log_map = None
-        if weight_map is not None:
-            log_map = log_weight_map(weight_map, tokens.grids[level]).flatten(-2).transpose(1, 2)
-        padding = None if tokens.padding is None else tokens.padding.split(tokens.lengths, dim=1)[level]
+        self, query: Tensor, keys: Tensor, values: Tensor, tokens: Tokens, weight_maps: list[WeightMap] | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        attended, probabilities = [], []
+        parts = zip(keys.split(tokens.lengths, dim=2), values.split(tokens.lengths, dim=2), strict=True)
         dropout = self.dropout if self.training else 0.0
-        attended, probability = explicit_attention(query, key, value, log_map, padding, dropout)
-        return attended, probability.transpose(1, 2).unflatten(-1, tokens.shapes[level])
+        for level, (key, value) in enumerate(parts):
+            log_map = None
+            if weight_maps:
+                log_map = log_weight_map(weight_maps[level], tokens.grids[level]).flatten(-2).transpose(1, 2)
+            padding = None if tokens.padding is None else tokens.padding.split(tokens.lengths, dim=1)[level]
+            part, probability = explicit_attention(query, key, value, log_map, padding, dropout)
+            attended.append(part)
+            probabilities.append(probability.transpose(1, 2).unflatten(-1, tokens.shapes[level]))
+        return attended, probabilities

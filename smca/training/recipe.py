@@ -52,6 +52,8 @@ class Optimisation:
 
     schedule: "step" (times .1 at `drop_at`) or "cosine" (to zero); warmup: linear, from zero; crop_epochs: passes over
     the data in which the backbone first learns to name and frame objects in crops (crop_warm_up.py), 0 for none.
+    reference_factor: of the learning rate for what says where queries look from (query positions, centre MLP): a step
+    of Adam that is small for other weights moves every centre at once, by cells.
     small_until: fraction of the epochs that see images `small_scale` times as large, which cost that squared.
     """
 
@@ -59,6 +61,7 @@ class Optimisation:
     batch: int = 8
     lr: float = 1e-4
     backbone_lr: float = 1e-5
+    reference_factor: float = 1.0
     weight_decay: float = 1e-4
     clip: float = 0.1
     schedule: str = "step"

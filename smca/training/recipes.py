@@ -82,7 +82,7 @@ def smca_small() -> Recipe:
     """Multi-scale SMCA for a small data set on a laptop, from scratch or from a backbone's weights."""
     origin = Origin("SMCA, multi-scale, 2 CPU cores, real photos", hardware="2 CPU cores")
     model = {**smca_tiny().model, "num_queries": 80}
-    plan = dataclasses.replace(smca_tiny().optimisation, epochs=40, warmup=0.04, crop_epochs=30.0)
+    plan = dataclasses.replace(smca_tiny().optimisation, epochs=30, warmup=0.03, crop_epochs=25.0)
     augmentation = Augmentation(
         short_sides=(256, 288, 320, 352),
         long_side=533,
@@ -119,6 +119,7 @@ def smca_tiny() -> Recipe:
         batch=4,
         lr=4e-4,
         backbone_lr=4e-4,
+        reference_factor=0.1,
         clip=1.0,
         schedule="cosine",
         warmup=0.05,

@@ -37,6 +37,13 @@ def rate_factor(plan: Optimisation, step: int, steps: int) -> float:
     return 1.0 if step < plan.drop_at * steps else 0.1
 
 
+def group_of(name: str) -> str:
+    """The group of a parameter: "backbone", "reference" (query positions, centre MLP) or "rest"."""
+    if "backbone." in name:
+        return "backbone"
+    return "reference" if "query_position." in name or ".centre." in name else "rest"
+
+
 class DetectionTrainer(Trainer):
     """Trains a detector whose forward takes pixel_values, pixel_mask, labels and num_boxes."""
 
@@ -59,12 +66,15 @@ class DetectionTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """AdamW with the backbone in a group of its own."""
-        parameters = [(n, p) for n, p in (model or self.detector).named_parameters() if p.requires_grad]
-        backbone = [p for n, p in parameters if "backbone." in n]
-        rest = [p for n, p in parameters if "backbone." not in n]
-        groups = [{"params": rest, "lr": self.plan.lr}, {"params": backbone, "lr": self.plan.backbone_lr}]
-        self.optimizer = AdamW([g for g in groups if g["params"]], weight_decay=self.plan.weight_decay, fused=True)
+        """AdamW with the backbone, and what says where queries look from, in groups of their own."""
+        plan = self.plan
+        rates = {"rest": plan.lr, "backbone": plan.backbone_lr, "reference": plan.lr * plan.reference_factor}
+        groups: dict[str, list[nn.Parameter]] = {name: [] for name in rates}
+        for name, parameter in (model or self.detector).named_parameters():
+            if parameter.requires_grad:
+                groups[group_of(name)].append(parameter)
+        settings = [{"params": group, "lr": rates[name]} for name, group in groups.items() if group]
+        self.optimizer = AdamW(settings, weight_decay=plan.weight_decay, fused=True)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -26,6 +27,8 @@ from smca.modeling.co_attention import (
     folded_attention,
     key_features,
     query_features,
+    wide,
+    with_cells,
 )
 from smca.modeling.geometry import Grid
 from smca.modeling.weight_maps import WeightMap, log_weight_map
@@ -53,10 +56,10 @@ class Case:
         return Case(query, key, value, WeightMap(centre, precision), grid, self.padding)
 
     def folded(self) -> Tensor:
-        features = query_features(self.weight_map, self.grid, self.query.shape[-1])
-        return folded_attention(
-            self.query, self.key, self.value, features, key_features(self.grid, self.padding), dropout=0.0
-        )
+        width = self.query.shape[-1]
+        key, value = (F.pad(part, (0, wide(width) - width)) for part in (self.key, self.value))
+        key = with_cells(key, key_features(self.grid, self.padding), width)
+        return folded_attention(self.query, key, value, query_features(self.weight_map, self.grid, width), dropout=0.0)
 
     def explicit(self) -> Tensor:
         log_map = log_weight_map(self.weight_map, self.grid).flatten(-2).transpose(1, 2)

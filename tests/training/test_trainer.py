@@ -102,23 +102,28 @@ def test_any_batch_is_cut_into_equal_micro_batches(
     assert (arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps) == expected
 
 
-def test_backbone_has_a_learning_rate_of_its_own(scenes: Path, tmp_path: Path) -> None:
+def test_backbone_and_references_have_learning_rates_of_their_own(scenes: Path, tmp_path: Path) -> None:
     overrides = ("batch=4", "lr=3e-4", "backbone_lr=2e-5", "weight_decay=1e-3", "clip=0.25", "warmup=0")
-    trainer = small_trainer(scenes, tmp_path, *overrides)
+    trainer = small_trainer(scenes, tmp_path, *overrides, "reference_factor=0.1")
     optimiser = trainer.create_optimizer()
-    rest, backbone = optimiser.param_groups
-    assert (rest["lr"], backbone["lr"]) == (3e-4, 2e-5)
+    rest, backbone, reference = optimiser.param_groups
+    assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([3e-4, 2e-5, 3e-5])
+    centre = "decoder.layers.0.centre."
+    named = trainer.detector.named_parameters()
+    expected = [p for name, p in named if name.startswith((centre, "decoder.query_position."))]
+    assert len(expected) == 7
+    assert {id(p) for p in reference["params"]} == {id(p) for p in expected}
     assert {id(p) for p in backbone["params"]} == {id(p) for p in trainer.detector.backbone.parameters()}
-    assert len(rest["params"]) + len(backbone["params"]) == len(list(trainer.detector.parameters()))
+    assert sum(len(group["params"]) for group in optimiser.param_groups) == len(list(trainer.detector.parameters()))
     assert rest["weight_decay"] == backbone["weight_decay"] == 1e-3
     assert trainer.args.max_grad_norm == 0.25
     trainer.create_scheduler(10)
-    assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([3e-4, 2e-5])
+    assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([3e-4, 2e-5, 3e-5])
 
 
-def test_a_frozen_backbone_leaves_one_group(scenes: Path, tmp_path: Path) -> None:
+def test_a_frozen_backbone_has_no_group(scenes: Path, tmp_path: Path) -> None:
     trainer = small_trainer(scenes, tmp_path, frozen=("backbone",))
-    assert len(trainer.create_optimizer().param_groups) == 1
+    assert len(trainer.create_optimizer().param_groups) == 2
 
 
 def test_gradients_are_clipped(scenes: Path, tmp_path: Path) -> None:
