@@ -16,7 +16,6 @@ import platform
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,8 @@ from smca.files import write_atomically, write_json
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 LITE0 = "weights/efficientnet_lite0/model.safetensors"
-BACKBONE = "--set backbone=timm/tf_efficientnet_lite0 backbone_norm=frozen"
+BACKBONE = "--set backbone=timm/tf_efficientnet_lite0 backbone_norm=frozen frozen_stages=4 backbone_lr=1e-4"
+OVERFIT = "--set flip=0 crop_epochs=0 num_queries=48"
 
 
 def experiments(shared: Path, runs: Path) -> dict[str, str]:
@@ -38,7 +38,8 @@ def experiments(shared: Path, runs: Path) -> dict[str, str]:
         "quickstart-seed2": f"quickstart --out {runs}/quickstart-seed2 --seed 2",
         "bccd-scratch": f"train {bccd} --recipe smca-small --out {runs}/bccd-scratch",
         "bccd-lite0": f"train {bccd} --recipe smca-small --out {runs}/bccd-lite0 "
-        f"--backbone-weights {shared / LITE0} {BACKBONE} backbone_lr=0.0001",
+        f"--backbone-weights {shared / LITE0} --epochs 20 {BACKBONE}",
+        "coco200-eight": f"train {runs}/eight --recipe smca-tiny --epochs 20 --out {runs}/coco200-eight {OVERFIT}",
         "coco200-epoch": f"train {coco} --recipe smca-tiny --epochs 1 --out {runs}/coco200-epoch",
     }
 
@@ -50,6 +51,10 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder with data/ and weights/")
     parser.add_argument("--runs", type=Path, default=Path("runs/small_scale"))
     arguments = parser.parse_args()
+    if not (arguments.runs / "eight").exists():
+        script = Path(__file__).with_name("few_images.py")
+        coco = arguments.shared / "data" / "coco200"
+        subprocess.run([sys.executable, str(script), str(coco), str(arguments.runs / "eight")], check=True)
     known = experiments(arguments.shared, arguments.runs)
     path = RESULTS / "small_scale.json"
     results = json.loads(path.read_text()) if path.is_file() else {}
@@ -63,7 +68,6 @@ def _run(command: str, folder: Path) -> dict[str, Any]:
     print(f"smca {command}", flush=True)
     run = folder / "run" if command.startswith("quickstart") else folder
     finished = folder / "summary.json" if command.startswith("quickstart") else run / "finished"
-    started = time.monotonic()
     if not finished.is_file():
         going_on = (run / "run.json").is_file() and not command.startswith("quickstart")
         arguments = f"resume {run}" if going_on else command
@@ -78,8 +82,7 @@ def _run(command: str, folder: Path) -> dict[str, Any]:
         "AP75": best["AP75"],
         "best_epoch": best["epoch"],
         "epochs": len(epochs),
-        "seconds": round(sum(epoch["seconds"] for epoch in epochs) + epochs[0].get("warm_up_seconds", 0), 1),
-        "wall_seconds": round(time.monotonic() - started, 1),
+        "seconds": round(sum(epoch["seconds"] for epoch in epochs), 1),
         "curve": [epoch["AP50"] for epoch in epochs],
         "machine": _machine(),
         "date": dt.date.today().isoformat(),
@@ -96,7 +99,8 @@ def _table(results: dict[str, Any]) -> str:
     lines = [
         "# Small-scale results",
         "",
-        "Written by `python benchmarks/small_scale.py`. Best epoch on val by AP; nothing was tuned on it.",
+        "Written by `python benchmarks/small_scale.py`. Best epoch on val by AP; seconds include backbone warm-up and",
+        "evaluation. The settings of `smca-tiny` were chosen on the val scenes of seed 0; other seeds saw no tuning.",
         "",
         "| experiment | AP | AP50 | AP75 | best epoch | training s | machine | date |",
         "|---|---|---|---|---|---|---|---|",

@@ -23,7 +23,7 @@ from smca.training.request import TrainRequest
 from smca.visualization.curves import ap_curve, loss_curve, read_metrics
 from smca.visualization.page import Card, Picture, Section, Table, page
 
-IMAGES = 4000
+IMAGES = 2800
 SHOWN = 9
 EXPLAINED = 3
 NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")

@@ -9,7 +9,6 @@ processor normalises and pads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,23 +29,12 @@ def generator_for(seed: int, epoch: int, index: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
 
 
-@dataclass(frozen=True)
-class Early:
-    """Another transform for the first `epochs` epochs, such as smaller images to learn from faster."""
-
-    epochs: int
-    transform: TrainTransform
-
-
 class TrainDataset(Dataset[Item]):
     """Items {"image" uint8 [3, H, W], "boxes" float32 [n, 4], "class_labels" int64 [n], "record" i}, crowd left out."""
 
-    def __init__(
-        self, records: Sequence[Record], transform: TrainTransform, seed: int = 0, early: Early | None = None
-    ) -> None:
+    def __init__(self, records: Sequence[Record], transform: TrainTransform, seed: int = 0) -> None:
         self.records = records
         self.transform = transform
-        self.early = early
         self.seed = seed
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -60,10 +48,8 @@ class TrainDataset(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         record = self.records[index]
         boxes, labels = map(torch.from_numpy, record.trainable)
-        epoch = int(self._epoch)
-        generator = generator_for(self.seed, epoch, index)
-        transform = self.early.transform if self.early and epoch < self.early.epochs else self.transform
-        image, boxes, labels = transform(load_image(record.path), boxes, labels, generator)
+        generator = generator_for(self.seed, int(self._epoch), index)
+        image, boxes, labels = self.transform(load_image(record.path), boxes, labels, generator)
         height, width = image.shape[-2:]
         normalised = box_convert(boxes, "xyxy", "cxcywh") / boxes.new_tensor([width, height, width, height])
         return {"image": image, "boxes": normalised, "class_labels": labels, "record": index}

@@ -14,7 +14,7 @@ import torch
 from transformers import ProgressCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
-from smca.data.dataset import Early, TrainDataset
+from smca.data.dataset import TrainDataset
 from smca.data.reading import DataSet, read_data
 from smca.data.records import Split
 from smca.data.transforms import TrainTransform
@@ -26,7 +26,7 @@ from smca.modeling.image_processing import SmcaImageProcessor
 from smca.progress import Progress
 from smca.training.crop_warm_up import CropDataset, coarsest_levels, warm_up
 from smca.training.precision import prepare_for_speed
-from smca.training.recipe import Recipe, from_yaml, resized, with_request
+from smca.training.recipe import Recipe, from_yaml, with_request
 from smca.training.recipes import find_recipe
 from smca.training.recorder import Recorder
 from smca.training.request import TrainRequest
@@ -174,9 +174,7 @@ def _trainer(
         class_loss=model.config.class_loss,
     )
     prepare_for_speed(model, arguments, bf16=recipe.optimisation.precision == "bf16")
-    images = TrainDataset(
-        data.train.records, TrainTransform(recipe.augmentation), arguments.seed, _small_images(recipe)
-    )
+    images = TrainDataset(data.train.records, TrainTransform(recipe.augmentation), arguments.seed)
     trainer = DetectionTrainer(model, arguments, recipe.optimisation, images, data.val or data.train, processor)
     for shown in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(shown)
@@ -184,14 +182,6 @@ def _trainer(
     recorder.trainer = trainer
     trainer.add_callback(recorder)
     return trainer
-
-
-def _small_images(recipe: Recipe) -> Early | None:
-    """The first epochs' transform of a recipe that begins with smaller images."""
-    plan = recipe.optimisation
-    epochs = round(plan.small_until * plan.epochs)
-    small = resized(recipe, round(recipe.image_size * plan.small_scale))
-    return Early(epochs, TrainTransform(small.augmentation)) if epochs else None
 
 
 def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> TrainingArguments:

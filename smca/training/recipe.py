@@ -54,7 +54,6 @@ class Optimisation:
     the data in which the backbone first learns to name and frame objects in crops (crop_warm_up.py), 0 for none.
     reference_factor: of the learning rate for what says where queries look from (query positions, centre MLP): a step
     of Adam that is small for other weights moves every centre at once, by cells.
-    small_until: fraction of the epochs that see images `small_scale` times as large, which cost that squared.
     """
 
     epochs: int = 50
@@ -68,8 +67,6 @@ class Optimisation:
     drop_at: float = 0.8
     warmup: float = 0.0
     crop_epochs: float = 0.0
-    small_until: float = 0.0
-    small_scale: float = 0.7
     precision: str = "fp32"
     micro_batch: int = 8
 

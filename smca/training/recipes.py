@@ -115,7 +115,7 @@ def smca_tiny() -> Recipe:
         "pre_norm": True,
     }
     plan = Optimisation(
-        epochs=5,
+        epochs=4,
         batch=4,
         lr=4e-4,
         backbone_lr=4e-4,
@@ -123,11 +123,11 @@ def smca_tiny() -> Recipe:
         clip=1.0,
         schedule="cosine",
         warmup=0.05,
-        crop_epochs=2.0,
+        crop_epochs=3.0,
         precision="bf16",
     )
-    augmentation = Augmentation(short_sides=(320,), long_side=533, crop=0.0)
-    return Recipe("smca-tiny", origin, model, plan, augmentation, image_size=320, long_side=533)
+    augmentation = Augmentation(short_sides=(256,), long_side=427, crop=0.0)
+    return Recipe("smca-tiny", origin, model, plan, augmentation, image_size=256, long_side=427)
 
 
 def detr_tiny() -> Recipe:

@@ -17,16 +17,14 @@ SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
 class Recorder(TrainerCallback):
-    """Follows a trainer; `best` is the best AP so far, also over a resumed run's earlier epochs."""
+    """Follows a trainer. `best` is the best AP so far, also over a resumed run's earlier epochs; the first epoch's
+    seconds hold the backbone warm-up.
+    """
 
     def __init__(self, folder: RunFolder, progress: Progress) -> None:
         self.folder = folder
         self.progress = progress
         self.trainer: DetectionTrainer | None = None
-        self.started = time.monotonic()
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """The clock of the first epoch."""
         self.started = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from transformers import DeformableDetrImageProcessor
 
-from smca.data.dataset import Collate, Early, EvalDataset, TrainDataset, generator_for
+from smca.data.dataset import Collate, EvalDataset, TrainDataset, generator_for
 from smca.data.records import Record
 from smca.data.transforms import Augmentation, TrainTransform
 from smca.errors import DataError
@@ -118,17 +118,3 @@ def test_a_broken_image_names_itself(records: list[Record]) -> None:
     records[1].path.write_bytes(b"broken")
     with pytest.raises(DataError, match=r"1\.png"):
         train_set(records)[1]
-
-
-def test_early_epochs_have_a_transform_of_their_own(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    Image.new("RGB", (64, 48)).save(path)
-    empty = np.zeros(0, dtype=np.int64)
-    record = Record(1, path, ImageSize(48, 64), np.zeros((0, 4), np.float32), empty, empty.astype(bool), empty * 1.0)
-    small, full = (TrainTransform(Augmentation.none(side, 4 * side)) for side in (24, 48))
-    dataset = TrainDataset([record], full, early=Early(2, small))
-    heights = []
-    for epoch in range(3):
-        dataset.set_epoch(epoch)
-        heights.append(dataset[0]["image"].shape[1])
-    assert heights == [24, 24, 48]
