@@ -158,7 +158,7 @@ def test_an_update_changes_what_trains_and_nothing_frozen(modulation: str, scene
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_epoch_draws_anew_in_every_worker(workers: int, scenes: Path, tmp_path: Path) -> None:
-    trainer = small_trainer(scenes, tmp_path)
+    trainer = small_trainer(scenes, tmp_path, "jitter=0.5")
     trainer.args.dataloader_num_workers = workers
     trainer.args.dataloader_persistent_workers = workers > 0
     loader = trainer.get_train_dataloader()
