@@ -109,7 +109,15 @@ def _table(results: dict[str, Any]) -> str:
         numbers = " | ".join(f"{100 * row[key]:.1f}" for key in ("AP", "AP50", "AP75"))
         epochs = f"{row['best_epoch']} of {row['epochs']}"
         lines.append(f"| {name} | {numbers} | {epochs} | {row['seconds']:.0f} | {row['machine']} | {row['date']} |")
-    lines += ["", "Commands (`few_images.py` beside the script makes the eight images):", "", "```", *(row["command"] for row in results.values()), "```", ""]
+    lines += [
+        "",
+        "Commands (`few_images.py` beside the script makes the eight images):",
+        "",
+        "```",
+        *(row["command"] for row in results.values()),
+        "```",
+        "",
+    ]
     return "\n".join(lines)
 
 
