@@ -53,7 +53,7 @@ class Optimisation:
     schedule: "step" (times .1 at `drop_at`) or "cosine" (to zero); warmup: linear, from zero; crop_epochs: passes over
     the data in which the backbone first learns to name and frame objects in crops (crop_warm_up.py), 0 for none.
     reference_factor: of the learning rate for what says where queries look from (query positions, centre MLP): a step
-    of Adam that is small for other weights moves every centre at once, by cells.
+    of Adam that is small for other weights moves every centre at once, some by cells.
     """
 
     epochs: int = 50
