@@ -2,9 +2,12 @@
 
 From random weights the backbone, not the decoder, is what learns slowly, and a 64-pixel crop costs a twenty-fifth of a
 320-pixel image. Each image gives `CROPS` squares: all but one around its boxes (1 to 1.8 times the longer side, moved a
-little), one anywhere. Two linear heads, on the two coarsest maps, say for each cell which class's box it lies in (the
-smallest, if several; none: background) and how far that box's four sides are; they are thrown away afterwards. Loss:
-cross-entropy, and 1 - IoU inside boxes. Uses nothing but the training images and boxes.
+little), one anywhere. At first small objects are shown up to `ZOOM` times as large as training will show them; a share
+of the crops that grows to `NATURAL` by half time shows them no larger, for a network that has only seen large digits
+does not read small ones, and one that starts with small ones learns to read neither. Two linear heads, on the two
+coarsest maps, say for each cell which class's box it lies in (the smallest, if several; a box counts as at least one
+cell large; none: background) and where that box is; they are thrown away afterwards. Loss: cross-entropy, and 1 - GIoU
+inside boxes. Uses nothing but the training images and boxes.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import roi_align
 
+from smca.criterion.boxes import generalised_iou, to_centres, to_corners
 from smca.data.dataset import generator_for
 from smca.data.images import load_image
 from smca.data.records import Record
@@ -32,24 +36,33 @@ IMAGES = 16
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 1e-2
 UNIT = SIDE / 4
+ZOOM = 3
+NATURAL = 0.7
 
 
 class CellTargets(NamedTuple):
-    """What the cells of one level should say: labels [..., S] (classes = background), sides [..., S, 4] in pixels."""
+    """What cells should say: labels [..., S] (classes = background), boxes [..., S, 4] as corners about the cell."""
 
     labels: Tensor
-    sides: Tensor
+    boxes: Tensor
 
 
 class CropDataset(Dataset[tuple[Tensor, list[CellTargets]]]):
-    """Item i: float crops [CROPS, 3, SIDE, SIDE] in 0..255, and the targets of each level's cells in them."""
+    """Item i: float crops [CROPS, 3, SIDE, SIDE] in 0..255, and the targets of each level's cells in them.
 
-    def __init__(self, records: Sequence[Record], classes: int, levels: Sequence[LevelGeometry], seed: int) -> None:
+    `short_side`: the images' shorter side in training; `natural`: the share of crops that do not enlarge.
+    """
+
+    def __init__(
+        self, records: Sequence[Record], classes: int, levels: Sequence[LevelGeometry], short_side: int, seed: int
+    ) -> None:
         self.records = records
         self.classes = classes
         self.levels = levels
+        self.short_side = short_side
         self.seed = seed
         self.epoch = 0
+        self.natural = 0.0
 
     def __len__(self) -> int:
         return len(self.records)
@@ -57,23 +70,33 @@ class CropDataset(Dataset[tuple[Tensor, list[CellTargets]]]):
     def __getitem__(self, index: int) -> tuple[Tensor, list[CellTargets]]:
         record = self.records[index]
         boxes, labels = map(torch.from_numpy, record.trainable)
+        generator = generator_for(self.seed, self.epoch, index)
+        smallest = SIDE * min(record.size) / self.short_side
+        zoomed = torch.rand(CROPS, generator=generator) >= self.natural
+        least = torch.where(zoomed, smallest / ZOOM, smallest)
         extent = torch.tensor([record.size.width, record.size.height])
-        squares = crop_squares(boxes, extent, generator_for(self.seed, self.epoch, index))
+        squares = crop_squares(boxes, extent, least, generator)
         crops = roi_align(load_image(record.path).float()[None], [squares], (SIDE, SIDE), sampling_ratio=2)
         scale = SIDE / (squares[:, 2] - squares[:, 0])
         moved = (boxes - squares[:, None, :2].repeat(1, 1, 2)) * scale[:, None, None]
-        return crops, [cell_targets(moved, labels, cell_centres(level), self.classes) for level in self.levels]
+        return crops, [self._targets(moved, labels, level) for level in self.levels]
+
+    def _targets(self, boxes: Tensor, labels: Tensor, level: LevelGeometry) -> CellTargets:
+        return cell_targets(boxes, labels, cell_centres(level), level.stride, self.classes)
 
 
-def crop_squares(boxes: Tensor, extent: Tensor, generator: torch.Generator) -> Tensor:
-    """Corners [CROPS, 4] in pixels of squares in an image of `extent` (width, height) with `boxes` [n, 4]."""
+def crop_squares(boxes: Tensor, extent: Tensor, least: Tensor, generator: torch.Generator) -> Tensor:
+    """Corners [CROPS, 4] of squares with sides of `least` [CROPS] or more in an image of `extent` (width, height).
+
+    All in pixels of the image; boxes [n, 4].
+    """
     draw = torch.rand(CROPS, 3, generator=generator)
     middle, side = draw[:, :2] * extent, (0.1 + 0.2 * draw[:, 2]) * extent.min()
     if len(boxes):
         around = CROPS - 1
         chosen = boxes[torch.randint(len(boxes), (around,), generator=generator)]
         side[:around] = (chosen[:, 2:] - chosen[:, :2]).amax(dim=1) * (1 + 0.8 * draw[:around, 2])
-        side = side.clamp(min=SIDE / 3)
+        side = side.maximum(least)
         middle[:around] = (chosen[:, :2] + chosen[:, 2:]) / 2 + (draw[:around, :2] - 0.5) * 0.2 * side[:around, None]
     return torch.cat([middle - side[:, None] / 2, middle + side[:, None] / 2], dim=1)
 
@@ -85,18 +108,19 @@ def cell_centres(level: LevelGeometry) -> Tensor:
     return torch.cartesian_prod(grid.y, grid.x).flip(-1) * level.stride
 
 
-def cell_targets(boxes: Tensor, labels: Tensor, centres: Tensor, background: int) -> CellTargets:
+def cell_targets(boxes: Tensor, labels: Tensor, centres: Tensor, stride: int, background: int) -> CellTargets:
     """Targets of cells at `centres` [S, 2] for the boxes [CROPS, n, 4] of classes `labels` [n], in crop pixels."""
     count = (len(boxes), len(centres))
     if not len(labels):
         return CellTargets(torch.full(count, background), torch.zeros(*count, 4))
-    cells = centres[:, None]
-    sides = torch.cat([cells - boxes[:, None, :, :2], boxes[:, None, :, 2:] - cells], dim=-1)
-    inside = sides.amin(dim=-1) > 0
-    area = (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)[:, None]
-    smallest = area.expand(inside.shape).masked_fill(~inside, math.inf).argmin(dim=-1)
+    middle, size = to_centres(boxes).split(2, dim=-1)
+    reach = size.clamp(min=stride)[:, None] / 2
+    inside = ((centres[:, None] - middle[:, None]).abs() <= reach).all(dim=-1)
+    area = size.prod(dim=-1)[:, None].expand(inside.shape)
+    smallest = area.masked_fill(~inside, math.inf).argmin(dim=-1)
     named = labels[smallest].masked_fill(~inside.any(dim=-1), background)
-    return CellTargets(named, sides.gather(2, smallest[..., None, None].expand(-1, -1, 1, 4))[:, :, 0])
+    chosen = boxes.gather(1, smallest[..., None].expand(-1, -1, 4))
+    return CellTargets(named, chosen - centres.repeat(1, 2))
 
 
 def coarsest_levels(backbone: Backbone) -> list[LevelGeometry]:
@@ -123,7 +147,7 @@ def warm_up(
         optimiser, lambda s: min(1, (s + 1) / 30) * 0.5 * (1 + math.cos(math.pi * s / steps))
     )
     right = 0.0
-    for step, (crops, targets) in enumerate(_batches(dataset, steps, workers), 1):
+    for step, (crops, targets) in enumerate(_batches(dataset, steps, epochs, workers), 1):
         maps = backbone(_normalised(crops.to(device), processor), None)
         losses = []
         for head, level, target in zip(heads, dataset.levels, targets, strict=True):
@@ -141,26 +165,28 @@ def warm_up(
 
 
 def cell_loss(output: Tensor, target: CellTargets) -> tuple[Tensor, float]:
-    """Loss [] and the share of objects' cells named right; output [B, S, classes + 1 + 4], sides as logs of UNIT."""
-    logits, logs = output[..., :-4], output[..., -4:]
+    """Loss [] and the share of objects' cells named right.
+
+    Output [B, S, classes + 1 + 4]: logits; in UNITs the box's centre from the cell's, and the logs of its sides.
+    """
+    logits, box = output[..., :-4], output[..., -4:]
     inside = target.labels < logits.shape[-1] - 1
     loss = F.cross_entropy(logits.flatten(0, 1), target.labels.flatten())
     if not bool(inside.any()):
         return loss, 0.0
-    sides, wanted = logs[inside].exp() * UNIT, target.sides[inside]
-    overlap = _area(torch.minimum(sides, wanted))
-    iou = overlap / (_area(sides) + _area(wanted) - overlap).clamp(min=1e-6)
+    centre, sides = box[inside].split(2, dim=-1)
+    framed = UNIT * torch.cat([centre, sides.clamp(max=4).exp()], dim=-1)
+    giou = generalised_iou(to_corners(framed), target.boxes[inside])
     share = (logits.argmax(dim=-1) == target.labels)[inside].float().mean().item()
-    return loss + (1 - iou).mean(), share
+    return loss + (1 - giou).mean(), share
 
 
-def _area(sides: Tensor) -> Tensor:
-    return (sides[:, 0] + sides[:, 2]) * (sides[:, 1] + sides[:, 3])
-
-
-def _batches(dataset: CropDataset, steps: int, workers: int) -> Iterator[tuple[Tensor, list[CellTargets]]]:
+def _batches(
+    dataset: CropDataset, steps: int, epochs: float, workers: int
+) -> Iterator[tuple[Tensor, list[CellTargets]]]:
     done = 0
     while done < steps:
+        dataset.natural = NATURAL * min(1.0, 2 * dataset.epoch / epochs)
         generator = torch.Generator().manual_seed(dataset.seed + dataset.epoch)
         loader = DataLoader(dataset, IMAGES, shuffle=True, generator=generator, num_workers=workers)
         for crops, targets in loader:

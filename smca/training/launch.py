@@ -147,7 +147,8 @@ def _describe(data: DataSet, recipe: Recipe, device: torch.device) -> list[str]:
 
 def _warm_up(trainer: DetectionTrainer, train: Split, recipe: Recipe, request: TrainRequest) -> None:
     backbone = trainer.detector.backbone
-    crops = CropDataset(train.records, len(train.class_names), coarsest_levels(backbone), request.seed)
+    levels = coarsest_levels(backbone)
+    crops = CropDataset(train.records, len(train.class_names), levels, recipe.image_size, request.seed)
     with Progress("backbone warm-up") as progress:
         warm_up(
             backbone,

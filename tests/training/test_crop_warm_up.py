@@ -1,14 +1,23 @@
+from pathlib import Path
+
+import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
+from smca.criterion.boxes import to_centres
+from smca.data.records import Record
 from smca.modeling.geometry import LevelGeometry
+from smca.sizes import ImageSize
 from smca.training.crop_warm_up import (
     CROPS,
     SIDE,
     UNIT,
+    ZOOM,
     CellTargets,
+    CropDataset,
     cell_centres,
     cell_loss,
     cell_targets,
@@ -18,17 +27,22 @@ from smca.training.crop_warm_up import (
 BACKGROUND = 7
 
 
+STRIDE = 16
+
+
 def target_of_one_cell(boxes: list[list[float]], labels: list[int], x: float, y: float) -> tuple[int, list[float]]:
-    """The smallest box around the cell, by looking at each."""
+    """The smallest box around the cell, by looking at each; a box reaches at least half a cell from its middle."""
     best, area = -1, float("inf")
     for index, (left, top, right, bottom) in enumerate(boxes):
-        size = (right - left) * (bottom - top)
-        if left < x < right and top < y < bottom and size < area:
-            best, area = index, size
+        width, height = right - left, bottom - top
+        near_x = abs(x - (left + right) / 2) <= max(width, STRIDE) / 2
+        near_y = abs(y - (top + bottom) / 2) <= max(height, STRIDE) / 2
+        if near_x and near_y and width * height < area:
+            best, area = index, width * height
     if best < 0:
         return BACKGROUND, []
     left, top, right, bottom = boxes[best]
-    return labels[best], [x - left, y - top, right - x, bottom - y]
+    return labels[best], [left - x, top - y, right - x, bottom - y]
 
 
 @given(st.integers(0, 4), st.integers(0, 2**16))
@@ -36,17 +50,17 @@ def target_of_one_cell(boxes: list[list[float]], labels: list[int], x: float, y:
 def test_cells_get_the_smallest_box_around_them(count: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     corner = torch.rand(3, count, 2, generator=generator) * SIDE
-    boxes = torch.cat([corner - 20, corner + 5 + 30 * torch.rand(3, count, 2, generator=generator)], dim=-1)
+    boxes = torch.cat([corner, corner + 5 + 30 * torch.rand(3, count, 2, generator=generator)], dim=-1)
     labels = torch.randint(0, BACKGROUND, (count,), generator=generator)
-    centres = cell_centres(LevelGeometry("c4", 16, 8, 0.3))
-    found = cell_targets(boxes, labels, centres, BACKGROUND)
+    centres = cell_centres(LevelGeometry("c4", STRIDE, 8, 0.3))
+    found = cell_targets(boxes, labels, centres, STRIDE, BACKGROUND)
     assert found.labels.shape == (3, 16)
     for crop in range(3):
         for cell, (x, y) in enumerate(centres.tolist()):
-            label, sides = target_of_one_cell(boxes[crop].tolist(), labels.tolist(), x, y)
+            label, box = target_of_one_cell(boxes[crop].tolist(), labels.tolist(), x, y)
             assert found.labels[crop, cell] == label
-            if sides:
-                torch.testing.assert_close(found.sides[crop, cell], torch.tensor(sides))
+            if box:
+                torch.testing.assert_close(found.boxes[crop, cell], torch.tensor(box), atol=1e-4, rtol=0)
 
 
 def test_cells_lie_row_by_row_where_the_level_says() -> None:
@@ -54,9 +68,12 @@ def test_cells_lie_row_by_row_where_the_level_says() -> None:
     assert centres.tolist() == [[8.0, 8.0], [40.0, 8.0], [8.0, 40.0], [40.0, 40.0]]
 
 
+LEAST = torch.full((CROPS,), 21.0)
+
+
 def test_squares_lie_around_boxes_but_for_the_last() -> None:
     boxes = torch.tensor([[100.0, 100.0, 150.0, 140.0]])
-    squares = crop_squares(boxes, torch.tensor([320, 240]), torch.Generator().manual_seed(0))
+    squares = crop_squares(boxes, torch.tensor([320, 240]), LEAST, torch.Generator().manual_seed(0))
     assert squares.shape == (CROPS, 4)
     sides = squares[:, 2:] - squares[:, :2]
     torch.testing.assert_close(sides[:, 0], sides[:, 1])
@@ -67,21 +84,48 @@ def test_squares_lie_around_boxes_but_for_the_last() -> None:
     assert ((middle - torch.tensor([125.0, 120.0])).abs() <= 0.1 * sides[:-1] + 1e-3).all()
 
 
+def test_squares_are_no_smaller_than_said() -> None:
+    boxes = torch.tensor([[100.0, 100.0, 104.0, 106.0]])
+    least = torch.linspace(20, 90, CROPS)
+    squares = crop_squares(boxes, torch.tensor([320, 240]), least, torch.Generator().manual_seed(0))
+    torch.testing.assert_close((squares[:, 2] - squares[:, 0])[:-1], least[:-1])
+
+
+def test_natural_crops_show_small_objects_no_larger_than_training_will(tmp_path: Path) -> None:
+    Image.new("RGB", (640, 480)).save(tmp_path / "image.png")
+    box = np.array([[300.0, 200.0, 312.0, 208.0]], np.float32)
+    size = ImageSize(height=480, width=640)
+    one = np.ones(1)
+    record = Record(1, tmp_path / "image.png", size, box, np.zeros(1, np.int64), one < 0, one * 96)
+    level = LevelGeometry("c4", STRIDE, 8, 0.5)
+    dataset = CropDataset([record], 1, [level], short_side=240, seed=0)
+    widths = {}
+    for natural in (0.0, 1.0):
+        dataset.natural = natural
+        target = dataset[0][1][0]
+        boxes = target.boxes[target.labels == 0]
+        widths[natural] = (boxes[:, 2] - boxes[:, 0]).max()
+    torch.testing.assert_close(widths[1.0], torch.tensor(6.0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(widths[0.0], torch.tensor(6.0 * ZOOM), atol=1e-3, rtol=0)
+
+
 def test_an_image_without_boxes_gives_background() -> None:
     empty = torch.zeros(0, 4)
-    squares = crop_squares(empty, torch.tensor([320, 240]), torch.Generator().manual_seed(0))
+    squares = crop_squares(empty, torch.tensor([320, 240]), LEAST, torch.Generator().manual_seed(0))
     assert (squares[:, 2] > squares[:, 0]).all()
-    found = cell_targets(torch.zeros(CROPS, 0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(4, 2), BACKGROUND)
+    none = torch.zeros(CROPS, 0, 4)
+    found = cell_targets(none, torch.zeros(0, dtype=torch.long), torch.zeros(4, 2), STRIDE, BACKGROUND)
     assert (found.labels == BACKGROUND).all()
 
 
 def perfect_output(target: CellTargets) -> Tensor:
     logits = torch.nn.functional.one_hot(target.labels, BACKGROUND + 1) * 50.0
-    return torch.cat([logits, (target.sides.clamp(min=1e-3) / UNIT).log()], dim=-1)
+    centre, sides = to_centres(target.boxes / UNIT).split(2, dim=-1)
+    return torch.cat([logits, centre, sides.clamp(min=1e-3).log()], dim=-1)
 
 
 def test_a_perfect_answer_costs_nothing_and_a_wrong_one_does() -> None:
-    target = CellTargets(torch.tensor([[2, BACKGROUND]]), torch.tensor([[[4.0, 8.0, 6.0, 2.0], [0.0] * 4]]))
+    target = CellTargets(torch.tensor([[2, BACKGROUND]]), torch.tensor([[[4.0, -8.0, 26.0, 2.0], [0.0] * 4]]))
     loss, share = cell_loss(perfect_output(target), target)
     assert loss < 1e-4
     assert share == 1.0
