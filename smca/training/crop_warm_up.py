@@ -2,12 +2,12 @@
 
 From random weights the backbone, not the decoder, is what learns slowly, and a 64-pixel crop costs a twenty-fifth of a
 320-pixel image. Each image gives `CROPS` squares: all but one around its boxes (1 to 1.8 times the longer side, moved a
-little), one anywhere. At first small objects are shown up to `ZOOM` times as large as training will show them; a share
-of the crops that grows to `NATURAL` by half time shows them no larger, for a network that has only seen large digits
-does not read small ones, and one that starts with small ones learns to read neither. Two linear heads, on the two
-coarsest maps, say for each cell which class's box it lies in (the smallest, if several; a box counts as at least one
-cell large; none: background) and where that box is; they are thrown away afterwards. Loss: cross-entropy, and 1 - GIoU
-inside boxes. Uses nothing but the training images and boxes.
+little; rare classes as often as common ones, where an image has both), one anywhere. At first small objects are shown
+up to `ZOOM` times as large as training will show them; a share of the crops that grows to `NATURAL` by half time shows
+them no larger, for a network that has only seen large digits does not read small ones, and one that starts with small
+ones learns to read neither. Two linear heads, on the two coarsest maps, say for each cell which class's box it lies in
+(the smallest, if several; a box counts as at least one cell large; none: background) and where that box is; they are
+thrown away afterwards. Loss: cross-entropy, and 1 - GIoU inside boxes. Uses nothing but the training images and boxes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,13 +27,14 @@ from smca.criterion.boxes import generalised_iou, to_centres, to_corners
 from smca.data.dataset import generator_for
 from smca.data.images import load_image
 from smca.data.records import Record
+from smca.data.transforms import TrainTransform
 from smca.modeling.backbone import Backbone
 from smca.modeling.geometry import Grid, LevelGeometry
 from smca.modeling.image_processing import SmcaImageProcessor
 
-CROPS = 8
+CROPS = 16
 SIDE = 64
-IMAGES = 16
+IMAGES = 8
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 1e-2
 UNIT = SIDE / 4
@@ -50,33 +52,39 @@ class CellTargets(NamedTuple):
 class CropDataset(Dataset[tuple[Tensor, list[CellTargets]]]):
     """Item i: float crops [CROPS, 3, SIDE, SIDE] in 0..255, and the targets of each level's cells in them.
 
-    `short_side`: the images' shorter side in training; `natural`: the share of crops that do not enlarge.
+    `transform` brings an image to the size that training shows; `natural`: the share of crops that do not enlarge.
     """
 
     def __init__(
-        self, records: Sequence[Record], classes: int, levels: Sequence[LevelGeometry], short_side: int, seed: int
+        self,
+        records: Sequence[Record],
+        transform: TrainTransform,
+        classes: int,
+        levels: Sequence[LevelGeometry],
+        seed: int,
     ) -> None:
         self.records = records
+        self.transform = transform
         self.classes = classes
         self.levels = levels
-        self.short_side = short_side
         self.seed = seed
         self.epoch = 0
         self.natural = 0.0
+        found = np.concatenate([record.trainable[1] for record in records])
+        self.rarity = 1 / torch.bincount(torch.from_numpy(found), minlength=classes).clamp(min=1).double()
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> tuple[Tensor, list[CellTargets]]:
         record = self.records[index]
-        boxes, labels = map(torch.from_numpy, record.trainable)
         generator = generator_for(self.seed, self.epoch, index)
-        smallest = SIDE * min(record.size) / self.short_side
+        boxes, labels = map(torch.from_numpy, record.trainable)
+        image, boxes, labels = self.transform(load_image(record.path), boxes, labels, generator)
         zoomed = torch.rand(CROPS, generator=generator) >= self.natural
-        least = torch.where(zoomed, smallest / ZOOM, smallest)
-        extent = torch.tensor([record.size.width, record.size.height])
-        squares = crop_squares(boxes, extent, least, generator)
-        crops = roi_align(load_image(record.path).float()[None], [squares], (SIDE, SIDE), sampling_ratio=2)
+        least = torch.where(zoomed, SIDE / ZOOM, SIDE)
+        squares = crop_squares(boxes, self.rarity[labels], torch.tensor(image.shape[:0:-1]), least, generator)
+        crops = roi_align(image.float()[None], [squares], (SIDE, SIDE), sampling_ratio=1)
         scale = SIDE / (squares[:, 2] - squares[:, 0])
         moved = (boxes - squares[:, None, :2].repeat(1, 1, 2)) * scale[:, None, None]
         return crops, [self._targets(moved, labels, level) for level in self.levels]
@@ -85,16 +93,16 @@ class CropDataset(Dataset[tuple[Tensor, list[CellTargets]]]):
         return cell_targets(boxes, labels, cell_centres(level), level.stride, self.classes)
 
 
-def crop_squares(boxes: Tensor, extent: Tensor, least: Tensor, generator: torch.Generator) -> Tensor:
+def crop_squares(boxes: Tensor, chances: Tensor, extent: Tensor, least: Tensor, generator: torch.Generator) -> Tensor:
     """Corners [CROPS, 4] of squares with sides of `least` [CROPS] or more in an image of `extent` (width, height).
 
-    All in pixels of the image; boxes [n, 4].
+    All in pixels of the image. Boxes [n, 4] are chosen in proportion to `chances` [n].
     """
     draw = torch.rand(CROPS, 3, generator=generator)
     middle, side = draw[:, :2] * extent, (0.1 + 0.2 * draw[:, 2]) * extent.min()
     if len(boxes):
         around = CROPS - 1
-        chosen = boxes[torch.randint(len(boxes), (around,), generator=generator)]
+        chosen = boxes[torch.multinomial(chances, around, replacement=True, generator=generator)]
         side[:around] = (chosen[:, 2:] - chosen[:, :2]).amax(dim=1) * (1 + 0.8 * draw[:around, 2])
         side = side.maximum(least)
         middle[:around] = (chosen[:, :2] + chosen[:, 2:]) / 2 + (draw[:around, :2] - 0.5) * 0.2 * side[:around, None]

@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback
 from smca.data.dataset import TrainDataset
 from smca.data.reading import DataSet, read_data
 from smca.data.records import Split
-from smca.data.transforms import TrainTransform
+from smca.data.transforms import Augmentation, TrainTransform
 from smca.errors import ConfigurationError, DataError, OutputError
 from smca.files import claim_folder
 from smca.inference.loading import pick_device
@@ -147,8 +147,8 @@ def _describe(data: DataSet, recipe: Recipe, device: torch.device) -> list[str]:
 
 def _warm_up(trainer: DetectionTrainer, train: Split, recipe: Recipe, request: TrainRequest) -> None:
     backbone = trainer.detector.backbone
-    levels = coarsest_levels(backbone)
-    crops = CropDataset(train.records, len(train.class_names), levels, recipe.image_size, request.seed)
+    plain = TrainTransform(Augmentation.none(recipe.image_size, recipe.long_side))
+    crops = CropDataset(train.records, plain, len(train.class_names), coarsest_levels(backbone), request.seed)
     with Progress("backbone warm-up") as progress:
         warm_up(
             backbone,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from smca.criterion.boxes import to_centres
 from smca.data.records import Record
+from smca.data.transforms import Augmentation, TrainTransform
 from smca.modeling.geometry import LevelGeometry
 from smca.sizes import ImageSize
 from smca.training.crop_warm_up import (
@@ -73,7 +74,7 @@ LEAST = torch.full((CROPS,), 21.0)
 
 def test_squares_lie_around_boxes_but_for_the_last() -> None:
     boxes = torch.tensor([[100.0, 100.0, 150.0, 140.0]])
-    squares = crop_squares(boxes, torch.tensor([320, 240]), LEAST, torch.Generator().manual_seed(0))
+    squares = crop_squares(boxes, torch.ones(1), torch.tensor([320, 240]), LEAST, torch.Generator().manual_seed(0))
     assert squares.shape == (CROPS, 4)
     sides = squares[:, 2:] - squares[:, :2]
     torch.testing.assert_close(sides[:, 0], sides[:, 1])
@@ -84,10 +85,19 @@ def test_squares_lie_around_boxes_but_for_the_last() -> None:
     assert ((middle - torch.tensor([125.0, 120.0])).abs() <= 0.1 * sides[:-1] + 1e-3).all()
 
 
+def test_boxes_are_chosen_by_their_chances() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 30.0, 30.0], [200.0, 200.0, 230.0, 230.0]])
+    chances, extent = torch.tensor([3.0, 1.0]), torch.tensor([320, 320])
+    generator = torch.Generator().manual_seed(0)
+    squares = torch.stack([crop_squares(boxes, chances, extent, LEAST, generator)[:-1] for _ in range(40)])
+    share = (squares[..., 0] < 100).float().mean()
+    assert 0.68 < share < 0.82
+
+
 def test_squares_are_no_smaller_than_said() -> None:
     boxes = torch.tensor([[100.0, 100.0, 104.0, 106.0]])
     least = torch.linspace(20, 90, CROPS)
-    squares = crop_squares(boxes, torch.tensor([320, 240]), least, torch.Generator().manual_seed(0))
+    squares = crop_squares(boxes, torch.ones(1), torch.tensor([320, 240]), least, torch.Generator().manual_seed(0))
     torch.testing.assert_close((squares[:, 2] - squares[:, 0])[:-1], least[:-1])
 
 
@@ -98,7 +108,8 @@ def test_natural_crops_show_small_objects_no_larger_than_training_will(tmp_path:
     one = np.ones(1)
     record = Record(1, tmp_path / "image.png", size, box, np.zeros(1, np.int64), one < 0, one * 96)
     level = LevelGeometry("c4", STRIDE, 8, 0.5)
-    dataset = CropDataset([record], 1, [level], short_side=240, seed=0)
+    halved = TrainTransform(Augmentation.none(240, 400))
+    dataset = CropDataset([record], halved, 1, [level], seed=0)
     widths = {}
     for natural in (0.0, 1.0):
         dataset.natural = natural
@@ -111,7 +122,7 @@ def test_natural_crops_show_small_objects_no_larger_than_training_will(tmp_path:
 
 def test_an_image_without_boxes_gives_background() -> None:
     empty = torch.zeros(0, 4)
-    squares = crop_squares(empty, torch.tensor([320, 240]), LEAST, torch.Generator().manual_seed(0))
+    squares = crop_squares(empty, torch.ones(0), torch.tensor([320, 240]), LEAST, torch.Generator().manual_seed(0))
     assert (squares[:, 2] > squares[:, 0]).all()
     none = torch.zeros(CROPS, 0, 4)
     found = cell_targets(none, torch.zeros(0, dtype=torch.long), torch.zeros(4, 2), STRIDE, BACKGROUND)
