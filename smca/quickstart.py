@@ -23,7 +23,8 @@ from smca.training.request import TrainRequest
 from smca.visualization.curves import ap_curve, loss_curve, read_metrics
 from smca.visualization.page import Card, Picture, Section, Table, page
 
-IMAGES = 2800
+TRAIN_IMAGES = 2400
+VAL_IMAGES = 300
 SHOWN = 9
 EXPLAINED = 3
 NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")
@@ -34,7 +35,7 @@ def quickstart(out: Path, seed: int = 0) -> Path:
     claim_folder(out, "choose another --out or delete it")
     started = time.monotonic()
     with Progress("drawing scenes") as progress:
-        make_scenes(out / "data", IMAGES, seed=seed, progress=progress)
+        make_scenes(out / "data", TRAIN_IMAGES + VAL_IMAGES, seed=seed, val_images=VAL_IMAGES, progress=progress)
     clock = time.monotonic()
     run = train(TrainRequest(data=out / "data", recipe="smca-tiny", out=out / "run", seed=seed, overrides=("flip=0",)))
     training = time.monotonic() - clock
@@ -78,9 +79,7 @@ def _page(out: Path, images: list[Path], summary: dict[str, Any]) -> str:
         Card(duration(summary["training_seconds"]), "training", f"{len(epochs)} epochs, from random weights"),
         Card(duration(summary["seconds"]), "all of it", "scenes, training, evaluation, pictures"),
     ]
-    text = (
-        f"SMCA-DETR in its smallest form, trained on {IMAGES - IMAGES // 5} generated scenes. Model: {summary['model']}"
-    )
+    text = f"SMCA-DETR in its smallest form, trained on {TRAIN_IMAGES} generated scenes. Model: {summary['model']}"
     return page("SMCA quickstart", text, cards, _sections(out, images, summary, epochs))
 
 

@@ -49,7 +49,8 @@ def out(tmp_path_factory: pytest.TempPathFactory, asked: list[TrainRequest]) -> 
 
     folder = tmp_path_factory.mktemp("quickstart") / "out"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(quickstart, "IMAGES", 12)
+        patched.setattr(quickstart, "TRAIN_IMAGES", 8)
+        patched.setattr(quickstart, "VAL_IMAGES", 4)
         patched.setattr(quickstart, "train", train_small)
         assert quickstart.quickstart(folder, seed=3) == folder / "index.html"
     return folder

@@ -18,6 +18,9 @@ def add(parser: Parser) -> None:
     )
     scenes.add_argument("out", type=Path, metavar="OUT", help="folder to write")
     scenes.add_argument("--images", type=at_least(int, 5), required=True, metavar="N", help="how many, val included")
+    scenes.add_argument(
+        "--val-images", type=at_least(int, 1), metavar="N", help="how many of them for val (default: a fifth)"
+    )
     scenes.add_argument("--seed", type=at_least(int, 0), default=0, help="another seed, another data set")
     scenes.add_argument(
         "--size", type=image_size, default=ImageSize(320, 320), metavar="HEIGHTxWIDTH", help="image size"
@@ -27,7 +30,7 @@ def add(parser: Parser) -> None:
 
 
 def run_scenes(arguments: Namespace) -> None:
-    """Generate the data set; val gets one fifth, at least four images."""
+    """Generate the data set; val gets one fifth, at least four images, unless said otherwise."""
     start()
     from smca.data.scenes import make_scenes
     from smca.progress import Progress
@@ -39,6 +42,7 @@ def run_scenes(arguments: Namespace) -> None:
             seed=arguments.seed,
             size=arguments.size,
             glyphs=arguments.glyphs,
+            val_images=arguments.val_images,
             progress=progress,
         )
     say(f"wrote {arguments.out}")

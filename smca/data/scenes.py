@@ -3,8 +3,8 @@
 A scene is a textured background with 1 to 12 glyphs (handwritten digits or shapes) whose longer side is
 log-uniform in 12..120 pixels, painted one over the other in colours whose luminance differs from what lies
 beneath. Glyphs overlap, but what the boxes of its neighbours cover of an object's box adds up to at most 40
-%. Boxes are tight around the ink that stays visible. One fifth of the images, at least four, goes to `val`
-and shows glyphs that `train` never does.
+%. Boxes are tight around the ink that stays visible. One fifth of the images, at least four, goes to `val`,
+unless another number is asked for, and shows glyphs that `train` never does.
 
 Everything follows from `seed`, bit for bit; scene i of a split does not depend on how many others there are.
 Raises ConfigurationError for impossible settings, OutputError for a folder in use.
@@ -55,12 +55,13 @@ def make_scenes(
     seed: int = 0,
     size: ImageSize = STANDARD_SIZE,
     glyphs: GlyphKind = "digits",
+    val_images: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write `train.json`, `val.json` and `images/` into `out`; `progress(done, total)` is called after each
     image.
     """
-    held_back = max(4, round(images * VAL_FRACTION))
+    held_back = max(4, round(images * VAL_FRACTION)) if val_images is None else val_images
     _check(images, size, held_back)
     train, val = _glyphs(glyphs, seed).split(VAL_FRACTION, np.random.default_rng((seed, 2)))
     report = _counter(images, progress)
@@ -105,7 +106,9 @@ def _grainy(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _check(images: int, size: ImageSize, held_back: int) -> None:
     if images <= held_back:
-        raise ConfigurationError(f"{images} images are too few for scenes: at least 5 (4 of them for val)")
+        raise ConfigurationError(
+            f"{images} images are too few for scenes: at least {held_back + 1} ({held_back} for val)"
+        )
     if min(size) < 2 * SMALLEST:
         least = ImageSize(height=2 * SMALLEST, width=2 * SMALLEST)
         raise ConfigurationError(f"scenes of {size} pixels are too small: at least {least}")

@@ -1,4 +1,4 @@
-"""Training transforms of DETR and SMCA: flip, crop, multi-scale resize, on uint8 images and boxes in pixels.
+"""Training transforms of DETR and SMCA: flips, crop, multi-scale resize, on uint8 images and boxes in pixels.
 
 Half of the images are resized as they are: shorter side drawn from `short_sides`, longer side at most
 `long_side`. The other half are cropped first, where DETR resizes to a shorter side of `crop_resize`, cuts out
@@ -25,8 +25,9 @@ from smca.sizes import ImageSize
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training does to an image: flip, crop and jitter are a probability, a probability, and a strength
-    in 0..1.
+    """What training does to an image: the flips and crop are probabilities, jitter is a strength in 0..1.
+
+    Vertical flips are for pictures without an up and a down, as through a microscope or from above.
     """
 
     short_sides: tuple[int, ...]
@@ -35,6 +36,7 @@ class Augmentation:
     crop_smallest: int = 0
     crop_largest: int = 0
     flip: float = 0.5
+    vertical_flip: float = 0.0
     crop: float = 0.5
     jitter: float = 0.0
 
@@ -45,7 +47,7 @@ class Augmentation:
             )
         if self.crop and (not self.crop_resize or not 0 < self.crop_smallest <= self.crop_largest):
             raise ConfigurationError("crop needs crop_resize and 0 < crop_smallest <= crop_largest, or set crop=0")
-        for name in ("flip", "crop", "jitter"):
+        for name in ("flip", "vertical_flip", "crop", "jitter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigurationError(f"{name} must lie in 0..1, found {getattr(self, name)}")
 
@@ -97,6 +99,8 @@ class TrainTransform:
         setting = self.augmentation
         if _chance(setting.flip, generator):
             image, boxes = flipped(image, boxes)
+        if _chance(setting.vertical_flip, generator):
+            image, boxes = upended(image, boxes)
         if _chance(setting.crop, generator):
             image, boxes, labels = cropped(image, boxes, labels, self._window(image, generator))
         image, boxes = resized(image, boxes, _choice(setting.short_sides, generator), setting.long_side)
@@ -135,6 +139,13 @@ def flipped(image: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, tor
     left, top, right, bottom = boxes.unbind(-1)
     width = image.shape[-1]
     return functional.horizontal_flip(image), torch.stack([width - right, top, width - left, bottom], dim=-1)
+
+
+def upended(image: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Top and bottom exchanged."""
+    left, top, right, bottom = boxes.unbind(-1)
+    height = image.shape[-2]
+    return functional.vertical_flip(image), torch.stack([left, height - bottom, right, height - top], dim=-1)
 
 
 def cropped(

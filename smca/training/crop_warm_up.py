@@ -1,13 +1,14 @@
 """Backbone warm-up: before detection starts, the backbone learns to name and frame objects in crops of the images.
 
 From random weights the backbone, not the decoder, is what learns slowly, and a 64-pixel crop costs a twenty-fifth of a
-320-pixel image. Each image gives `CROPS` squares: all but one around its boxes (1 to 1.8 times the longer side, moved a
-little; rare classes as often as common ones, where an image has both), one anywhere. At first small objects are shown
-up to `ZOOM` times as large as training will show them; a share of the crops that grows to `NATURAL` by half time shows
-them no larger, for a network that has only seen large digits does not read small ones, and one that starts with small
-ones learns to read neither. Two linear heads, on the two coarsest maps, say for each cell which class's box it lies in
-(the smallest, if several; a box counts as at least one cell large; none: background) and where that box is; they are
-thrown away afterwards. Loss: cross-entropy, and 1 - GIoU inside boxes. Uses nothing but the training images and boxes.
+320-pixel image. Each image gives `CROPS` squares: one anywhere, all others around its boxes (1 to 1.8 times the longer
+side or more, the box anywhere inside; rare classes as often as common ones, where an image has both). At first small
+objects are shown up to `ZOOM` times as large as training will show them; a share of the crops that grows to `NATURAL`
+by half time shows them no larger, for a network that has only seen large digits does not read small ones, and one that
+starts with small ones learns to read neither. Two linear heads, on the two coarsest maps, say for each cell which
+class's box it lies in (the smallest, if several; a box counts as at least one cell large; none: background) and where
+that box is; they are thrown away afterwards. Loss: cross-entropy, and 1 - GIoU inside boxes. Uses nothing but the
+training images and boxes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import roi_align
 
 from smca.criterion.boxes import generalised_iou, to_centres, to_corners
-from smca.data.dataset import generator_for
+from smca.data.dataset import generator_for, load_together
 from smca.data.images import load_image
 from smca.data.records import Record
 from smca.data.transforms import TrainTransform
@@ -89,6 +90,10 @@ class CropDataset(Dataset[tuple[Tensor, list[CellTargets]]]):
         moved = (boxes - squares[:, None, :2].repeat(1, 1, 2)) * scale[:, None, None]
         return crops, [self._targets(moved, labels, level) for level in self.levels]
 
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, list[CellTargets]]]:
+        """A batch's items."""
+        return load_together(self.__getitem__, indices)
+
     def _targets(self, boxes: Tensor, labels: Tensor, level: LevelGeometry) -> CellTargets:
         return cell_targets(boxes, labels, cell_centres(level), level.stride, self.classes)
 
@@ -103,9 +108,11 @@ def crop_squares(boxes: Tensor, chances: Tensor, extent: Tensor, least: Tensor, 
     if len(boxes):
         around = CROPS - 1
         chosen = boxes[torch.multinomial(chances, around, replacement=True, generator=generator)]
-        side[:around] = (chosen[:, 2:] - chosen[:, :2]).amax(dim=1) * (1 + 0.8 * draw[:around, 2])
+        longest = (chosen[:, 2:] - chosen[:, :2]).amax(dim=1)
+        side[:around] = longest * (1 + 0.8 * draw[:around, 2])
         side = side.maximum(least)
-        middle[:around] = (chosen[:, :2] + chosen[:, 2:]) / 2 + (draw[:around, :2] - 0.5) * 0.2 * side[:around, None]
+        room = (side[:around] - longest).maximum(0.2 * side[:around])
+        middle[:around] = (chosen[:, :2] + chosen[:, 2:]) / 2 + (draw[:around, :2] - 0.5) * room[:, None]
     return torch.cat([middle - side[:, None] / 2, middle + side[:, None] / 2], dim=1)
 
 

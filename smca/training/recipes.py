@@ -106,7 +106,7 @@ def smca_tiny() -> Recipe:
         "backbone_blocks": (1, 1, 1),
         "frozen_stages": 0,
         "encoder": ("intra", "multi"),
-        "encoder_heads": 4,
+        "encoder_heads": 2,
         "d_model": 96,
         "ffn_dim": 192,
         "decoder_layers": 3,
@@ -115,19 +115,19 @@ def smca_tiny() -> Recipe:
         "pre_norm": True,
     }
     plan = Optimisation(
-        epochs=4,
+        epochs=3,
         batch=4,
-        lr=4e-4,
-        backbone_lr=4e-4,
-        reference_factor=0.1,
+        lr=9e-4,
+        backbone_lr=9e-4,
+        reference_factor=0.05,
         clip=1.0,
         schedule="cosine",
         warmup=0.05,
-        crop_epochs=3.0,
+        crop_epochs=2.5,
         precision="bf16",
     )
-    augmentation = Augmentation(short_sides=(256,), long_side=427, crop=0.0)
-    return Recipe("smca-tiny", origin, model, plan, augmentation, image_size=256, long_side=427)
+    augmentation = Augmentation(short_sides=(320,), long_side=533, crop=0.0)
+    return Recipe("smca-tiny", origin, model, plan, augmentation, image_size=320, long_side=533)
 
 
 def detr_tiny() -> Recipe:

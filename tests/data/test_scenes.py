@@ -34,10 +34,16 @@ def test_a_scene_does_not_depend_on_how_many_there_are(tmp_path: Path) -> None:
     assert few["train_00001.jpg"] == many["train_00001.jpg"]
 
 
-@pytest.mark.parametrize(("images", "val"), [(5, 4), (12, 4), (30, 6)])
-def test_one_fifth_at_least_four_goes_to_val(tmp_path: Path, images: int, val: int) -> None:
+@pytest.mark.parametrize(("images", "asked", "val"), [(5, None, 4), (12, None, 4), (30, None, 6), (9, 2, 2)])
+def test_one_fifth_at_least_four_goes_to_val_or_what_was_asked(
+    tmp_path: Path, images: int, asked: int | None, val: int
+) -> None:
     calls: list[tuple[int, int]] = []
-    make_scenes(tmp_path / "s", images, size=SMALL, progress=lambda done, total: calls.append((done, total)))
+
+    def note(done: int, total: int) -> None:
+        calls.append((done, total))
+
+    make_scenes(tmp_path / "s", images, size=SMALL, val_images=asked, progress=note)
     data = read_data(tmp_path / "s")
     assert data.val is not None
     assert (len(data.train.records), len(data.val.records)) == (images - val, val)
@@ -107,6 +113,7 @@ def test_backgrounds_are_textured_and_in_range() -> None:
     ("change", "message"),
     [
         ({"images": 4}, "4 images are too few"),
+        ({"images": 30, "val_images": 30}, "at least 31 .30 for val."),
         (
             {"images": 5, "size": ImageSize(height=10, width=300)},
             "10x300 pixels are too small: at least 24x24",

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import DeformableDetrImageProcessor
 
-from smca.data.transforms import Augmentation, TrainTransform, Window, cropped, fitting_size, flipped, resized
+from smca.data.transforms import Augmentation, TrainTransform, Window, cropped, fitting_size, flipped, resized, upended
 from smca.errors import ConfigurationError
 from smca.sizes import ImageSize
 
@@ -40,6 +40,7 @@ def test_paper_in_proportion() -> None:
         {"short_sides": (0,)},
         {"long_side": 0},
         {"flip": 1.5},
+        {"vertical_flip": -1},
         {"jitter": -0.1},
         {"crop": 0.5, "crop_smallest": 9, "crop_largest": 8, "crop_resize": (8,)},
         {"crop": 0.5},
@@ -57,6 +58,14 @@ def test_flip_mirrors_boxes() -> None:
     turned, boxes = flipped(image, torch.tensor([[2.0, 1, 5, 3]]))
     assert boxes.tolist() == [[5, 1, 8, 3]]
     assert (turned[:, 1:3, 5:8] == 255).all()
+
+
+def test_upending_mirrors_boxes() -> None:
+    image = torch.zeros(3, 10, 4, dtype=torch.uint8)
+    image[:, 2:5, 1:3] = 255
+    turned, boxes = upended(image, torch.tensor([[1.0, 2, 3, 5]]))
+    assert boxes.tolist() == [[1, 5, 3, 8]]
+    assert (turned[:, 5:8, 1:3] == 255).all()
 
 
 def test_crop_clips_and_drops() -> None:
