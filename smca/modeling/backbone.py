@@ -10,6 +10,7 @@ Raises ConfigurationError for unknown names and for levels a network does not ha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, cast
 
@@ -35,10 +36,10 @@ RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 
 class Trunk(NamedTuple):
-    """A network, its stages in order (for freezing), and the channels and stride of each map it returns."""
+    """A network, its stages' parameters in order (for freezing), and the channels and stride of each map it returns."""
 
     network: nn.Module
-    stages: list[nn.Module]
+    stages: list[list[nn.Parameter]]
     channels: list[int]
     strides: list[int]
 
@@ -59,7 +60,9 @@ def build_trunk(config: SmcaConfig) -> Trunk:
 
 def _plain(config: SmcaConfig) -> Trunk:
     network = PlainBackbone(tuple(config.backbone_widths), tuple(config.backbone_blocks), config.backbone_norm)
-    return Trunk(network, list(network.stages), list(config.backbone_widths[2:]), [8, 16, 32])
+    return Trunk(
+        network, [list(stage.parameters()) for stage in network.stages], list(config.backbone_widths[2:]), [8, 16, 32]
+    )
 
 
 def _resnet(config: SmcaConfig) -> Trunk:
@@ -71,7 +74,7 @@ def _resnet(config: SmcaConfig) -> Trunk:
     network = cast(ResNet, model)  # as all of RESNETS are
     width = network.fc.in_features
     body = IntermediateLayerGetter(network, {"layer2": "c3", "layer3": "c4", "layer4": "c5"})
-    stages = [nn.ModuleList([body["conv1"], body["bn1"]]), *(body[f"layer{i}"] for i in range(1, 5))]
+    stages = _stages(body, ("bn1", *(f"layer{i}" for i in range(1, 5))))
     return Trunk(body, stages, [width // 4, width // 2, width], [8, 16, 16 if config.dilation else 32])
 
 
@@ -91,7 +94,20 @@ def _timm(config: SmcaConfig) -> Trunk:
     maps = cast(FeatureInfo, network.feature_info)  # what `features_only` adds
     if config.backbone_norm == "frozen":
         network = freeze_batch_norm_2d(network)
-    return Trunk(network, list(network.children()), maps.channels(), maps.reduction())
+    return Trunk(network, _stages(network, maps.module_name()), maps.channels(), maps.reduction())
+
+
+def _stages(network: nn.Module, ends: Sequence[str]) -> list[list[nn.Parameter]]:
+    """The parameters in order, cut after the modules named `ends`, which make the feature maps (a dot may be "_")."""
+    modules = [(f"{name}.", list(module.parameters(recurse=False))) for name, module in network.named_modules()]
+    stages, start = [], 0
+    for end in ends:
+        prefixes = (f"{end}.", f"{end.replace('.', '_')}.")
+        within = [index for index, (name, _) in enumerate(modules) if name.startswith(prefixes)]
+        if within:
+            stages.append([parameter for _, own in modules[start : within[-1] + 1] for parameter in own])
+            start = within[-1] + 1
+    return stages
 
 
 def _probed(trunk: Trunk, name: str) -> list[SpatialLayer]:
@@ -135,7 +151,8 @@ class Backbone(nn.Module):
         self.guard = PaddingGuard(layers)
         self.multiple = self._multiple(layers)
         for stage in trunk.stages[: config.frozen_stages]:
-            stage.requires_grad_(False)
+            for parameter in stage:
+                parameter.requires_grad_(False)
 
     @staticmethod
     def _multiple(layers: list[SpatialLayer]) -> int:

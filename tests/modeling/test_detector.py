@@ -139,3 +139,15 @@ def test_frozen_stages_never_train() -> None:
         name.split(".")[2]: p.requires_grad for name, p in model.named_parameters() if name.startswith("backbone")
     }
     assert trains == {"conv1": False, "layer1": False, "layer2": True, "layer3": True, "layer4": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "first_that_trains"),
+    [("resnet18d", "layer2"), ("tf_efficientnet_lite0", "blocks.2"), ("convnext_atto", "stages_2")],
+)
+def test_stages_of_timm_end_where_its_feature_maps_do(name: str, first_that_trains: str) -> None:
+    model = small_model(backbone=f"timm/{name}", backbone_norm="frozen", frozen_stages=2)
+    body = list(model.backbone.body.named_parameters())
+    first = next(index for index, (_, parameter) in enumerate(body) if parameter.requires_grad)
+    assert body[first][0].startswith(first_that_trains)
+    assert all(parameter.requires_grad == (index >= first) for index, (_, parameter) in enumerate(body))
