@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from smca.cli import data, evaluate, explain, info, predict, quickstart, recipes, resume, train
+from smca.cli.failures import outside
 from smca.cli.parsing import Parser, new_parser
 from smca.errors import SmcaError
 
@@ -37,12 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = build_parser().parse(words)
         arguments.run(arguments)
-    except SmcaError as error:
-        if "--debug" in words:
-            traceback.print_exc()
-        print(f"smca: {' '.join(str(error).splitlines())}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("smca: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        message = str(error) if isinstance(error, SmcaError) else outside(error)
+        if message is None:
+            raise
+        if "--debug" in words:
+            traceback.print_exc()
+        print(f"smca: {' '.join(message.splitlines())}", file=sys.stderr)
+        return 2
     return 0

@@ -9,8 +9,7 @@ processor normalises and pads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,20 +21,12 @@ from smca.data.records import Record
 from smca.data.transforms import TrainTransform
 
 Item = dict[str, Any]
-Loaded = TypeVar("Loaded")
-THREADS = 2
 
 
 def generator_for(seed: int, epoch: int, index: int) -> torch.Generator:
     """The random stream of one item of one epoch, whichever process asks."""
     sequence = np.random.SeedSequence((seed, epoch, index))
     return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
-
-
-def load_together(load: Callable[[int], Loaded], indices: Sequence[int]) -> list[Loaded]:
-    """The items in order, `THREADS` at a time: decoding leaves Python alone, and small machines load between steps."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(load, indices))
 
 
 class TrainDataset(Dataset[Item]):
@@ -62,10 +53,6 @@ class TrainDataset(Dataset[Item]):
         height, width = image.shape[-2:]
         normalised = box_convert(boxes, "xyxy", "cxcywh") / boxes.new_tensor([width, height, width, height])
         return {"image": image, "boxes": normalised, "class_labels": labels, "record": index}
-
-    def __getitems__(self, indices: Sequence[int]) -> list[Item]:
-        """A batch's items."""
-        return load_together(self.__getitem__, indices)
 
 
 class EvalDataset(Dataset[Item]):

@@ -20,6 +20,8 @@ from transformers.image_utils import SizeDict
 from smca.errors import ModelError
 from smca.modeling.outputs import SmcaObjectDetectionOutput
 
+MOST = 100
+
 
 class SmcaImageProcessor(DeformableDetrImageProcessor):
     """Post-processing keeps as many (query, class) pairs as there are queries, best first."""
@@ -48,15 +50,16 @@ class SmcaImageProcessor(DeformableDetrImageProcessor):
     ) -> list[dict[str, Tensor]]:
         """Per image: scores [n] descending, above `threshold`, labels [n], boxes [n, 4] x1 y1 x2 y2 inside the image.
 
-        target_sizes: (height, width) of every original image, as list or tensor; None leaves boxes relative. Under
-        softmax a pair's score is its class probability with "no object" set aside.
+        top_k: how many (query, class) pairs to look at; by default as many as queries, and at least the `MOST` that
+        COCO looks at. target_sizes: (height, width) of every original image, as list or tensor; None leaves boxes
+        relative. Under softmax a pair's score is its class probability with "no object" set aside.
         """
         logits, boxes = outputs.logits, outputs.pred_boxes
         if logits is None or boxes is None:
             raise ModelError("the output has no logits or no pred_boxes; both are needed for detections")
         scores = logits.sigmoid() if self.class_loss == "focal" else logits.softmax(-1)[..., :-1]
         classes = scores.shape[-1]
-        best, pair = scores.flatten(1).topk(min(top_k or logits.shape[1], scores[0].numel()))
+        best, pair = scores.flatten(1).topk(min(top_k or max(MOST, logits.shape[1]), scores[0].numel()))
         corners = box_convert(boxes.gather(1, (pair // classes)[..., None].expand(-1, -1, 4)), "cxcywh", "xyxy")
         corners = corners.clamp(0, 1)
         if target_sizes is not None:

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import roi_align
 
 from smca.criterion.boxes import generalised_iou, to_centres, to_corners
-from smca.data.dataset import generator_for, load_together
+from smca.data.dataset import generator_for
 from smca.data.images import load_image
 from smca.data.records import Record
 from smca.data.transforms import TrainTransform
@@ -89,10 +89,6 @@ class CropDataset(Dataset[tuple[Tensor, list[CellTargets]]]):
         scale = SIDE / (squares[:, 2] - squares[:, 0])
         moved = (boxes - squares[:, None, :2].repeat(1, 1, 2)) * scale[:, None, None]
         return crops, [self._targets(moved, labels, level) for level in self.levels]
-
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, list[CellTargets]]]:
-        """A batch's items."""
-        return load_together(self.__getitem__, indices)
 
     def _targets(self, boxes: Tensor, labels: Tensor, level: LevelGeometry) -> CellTargets:
         return cell_targets(boxes, labels, cell_centres(level), level.stride, self.classes)

@@ -82,13 +82,14 @@ def smca_small() -> Recipe:
     """Multi-scale SMCA for a small data set on a laptop, from scratch or from a backbone's weights."""
     origin = Origin("SMCA, multi-scale, 2 CPU cores, real photos", hardware="2 CPU cores")
     model = {**smca_tiny().model, "num_queries": 80}
-    plan = dataclasses.replace(smca_tiny().optimisation, epochs=30, warmup=0.03, crop_epochs=25.0)
+    plan = dataclasses.replace(smca_tiny().optimisation, epochs=40, warmup=0.03, crop_epochs=25.0)
     augmentation = Augmentation(
         short_sides=(256, 288, 320, 352),
         long_side=533,
         crop_resize=(320, 400),
         crop_smallest=240,
         crop_largest=384,
+        crop=0.3,
         jitter=0.2,
     )
     return Recipe("smca-small", origin, model, plan, augmentation, image_size=320, long_side=533)
@@ -126,8 +127,8 @@ def smca_tiny() -> Recipe:
         crop_epochs=2.5,
         precision="bf16",
     )
-    augmentation = Augmentation(short_sides=(320,), long_side=533, crop=0.0)
-    return Recipe("smca-tiny", origin, model, plan, augmentation, image_size=320, long_side=533)
+    augmentation = Augmentation(short_sides=(304,), long_side=507, crop=0.0)
+    return Recipe("smca-tiny", origin, model, plan, augmentation, image_size=304, long_side=507)
 
 
 def detr_tiny() -> Recipe:

@@ -23,11 +23,13 @@ def assert_same(a: Detections, b: Detections) -> None:
     assert a.names == b.names
 
 
-def test_every_query_answers_at_threshold_zero(model: SmcaForObjectDetection, pictures: list[np.ndarray]) -> None:
+def test_every_pair_of_few_queries_answers_at_threshold_zero(
+    model: SmcaForObjectDetection, pictures: list[np.ndarray]
+) -> None:
     found = predict_with(model, pictures, threshold=0)
     for detections, picture in zip(found, pictures, strict=True):
         size = ImageSize(*picture.shape[:2])
-        assert len(detections) == model.config.num_queries
+        assert len(detections) == model.config.num_queries * 3
         assert detections.size == size
         assert (np.diff(detections.scores) <= 0).all()
         assert (detections.boxes >= 0).all()
