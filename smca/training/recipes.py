@@ -109,6 +109,7 @@ def smca_tiny() -> Recipe:
         "encoder": ("intra", "multi"),
         "encoder_heads": 2,
         "d_model": 96,
+        "num_heads": 6,
         "ffn_dim": 192,
         "decoder_layers": 3,
         "num_queries": 48,
@@ -127,8 +128,8 @@ def smca_tiny() -> Recipe:
         crop_epochs=2.5,
         precision="bf16",
     )
-    augmentation = Augmentation(short_sides=(304,), long_side=507, crop=0.0)
-    return Recipe("smca-tiny", origin, model, plan, augmentation, image_size=304, long_side=507)
+    augmentation = Augmentation(short_sides=(320,), long_side=533, crop=0.0)
+    return Recipe("smca-tiny", origin, model, plan, augmentation, image_size=320, long_side=533)
 
 
 def detr_tiny() -> Recipe:
