@@ -23,8 +23,8 @@ from smca.training.request import TrainRequest
 from smca.visualization.curves import ap_curve, loss_curve, read_metrics
 from smca.visualization.page import Card, Picture, Section, Table, page
 
-TRAIN_IMAGES = 2400
-VAL_IMAGES = 300
+TRAIN_IMAGES = 2320
+VAL_IMAGES = 200
 SHOWN = 9
 EXPLAINED = 3
 NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")

@@ -109,7 +109,6 @@ def smca_tiny() -> Recipe:
         "encoder": ("intra", "multi"),
         "encoder_heads": 2,
         "d_model": 96,
-        "num_heads": 6,
         "ffn_dim": 192,
         "decoder_layers": 3,
         "num_queries": 48,
