@@ -55,7 +55,7 @@ def test_predictions_are_drawn_and_listed(smca: Smca, tmp_path: Path, model: Pat
     entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert status == 0
     assert out.splitlines()[-1] == "out/predictions.json"
-    assert [(entry["width"], entry["height"], len(entry["detections"])) for entry in entries] == [(160, 120, 12)]
+    assert [(entry["width"], entry["height"], len(entry["detections"])) for entry in entries] == [(160, 120, 100)]
     assert len(list((tmp_path / "out").glob("photo*"))) == 1
 
 

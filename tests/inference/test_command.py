@@ -24,7 +24,7 @@ def test_writes_predictions_and_pictures(model_folder: Path, folder: Path, tmp_p
     for entry, drawn in zip(entries, ("a", "b", "c", "a-2", "d"), strict=True):
         with Image.open(entry["image"]) as image, Image.open(out / f"{drawn}.jpg") as picture:
             assert (entry["width"], entry["height"]) == image.size == picture.size
-        assert len(entry["detections"]) == 12
+        assert len(entry["detections"]) == 36
         assert set(entry["detections"][0]) == {"label", "score", "box"}
 
 

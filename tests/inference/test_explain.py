@@ -58,12 +58,12 @@ def test_detections_are_those_of_predict(model_folder: Path, pictures: list[np.n
     assert isinstance(model, SmcaForObjectDetection)
     image = torch.from_numpy(pictures[1]).permute(2, 0, 1)
     for threshold in (None, 0.0):
-        found = explain(model, image, threshold, most=12).detections
+        found = explain(model, image, threshold, most=36).detections
         predicted = model.predict([pictures[1]], threshold)[0]
         assert found.names == predicted.names
         assert found.scores == pytest.approx(predicted.scores, abs=1e-5)
         assert found.boxes == pytest.approx(predicted.boxes, abs=0.01)
-    assert len(found) == 12
+    assert len(found) == 36
 
 
 def test_maps_belong_to_the_queries_of_the_detections(model_folder: Path, pictures: list[np.ndarray]) -> None:

@@ -77,9 +77,9 @@ def detect(logits: list[list[float]], class_loss: str, threshold: float = 0.0) -
 
 def test_focal_scores_are_sigmoids_of_query_and_class_pairs() -> None:
     found = detect([[2.0, 1.0], [-1.0, 0.0]], "focal")
-    torch.testing.assert_close(found["scores"], torch.tensor([2.0, 1.0]).sigmoid())
-    assert found["labels"].tolist() == [0, 1]
-    assert found["queries"].tolist() == [0, 0]
+    torch.testing.assert_close(found["scores"], torch.tensor([2.0, 1.0, 0.0, -1.0]).sigmoid())
+    assert found["labels"].tolist() == [0, 1, 1, 0]
+    assert found["queries"].tolist() == [0, 0, 1, 1]
 
 
 def test_softmax_scores_leave_no_object_aside() -> None:
@@ -87,7 +87,7 @@ def test_softmax_scores_leave_no_object_aside() -> None:
     e = np.exp([1.0, 0.0, 0.0])
     torch.testing.assert_close(found["scores"][0], torch.tensor(e[0] / e.sum()).float())
     assert found["labels"].max() < 2
-    assert found["queries"].tolist() == [1, 1]
+    assert found["queries"].tolist() == [1, 1, 0, 0]
 
 
 def test_boxes_are_corners_in_pixels_clipped_to_the_image() -> None:
