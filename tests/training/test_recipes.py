@@ -235,6 +235,6 @@ def test_single_scale_has_the_papers_parameters_with_92_outputs(tmp_path: Path) 
 def test_default_size_is_the_recipes_and_a_size_counts() -> None:
     default, smaller = describe("smca-tiny"), describe("smca-tiny", ImageSize(height=160, width=213))
     assert (default["image_height"], default["image_width"]) == (320, 426)
-    assert smaller["gmacs"] < default["gmacs"] / 2
+    assert smaller["gmacs"] < default["gmacs"] / 3
     assert smaller["parameters_total"] == default["parameters_total"]
     assert describe("smca-r50")["image_width"] == 1066
