@@ -18,7 +18,6 @@ import timm
 import torch
 import torch.nn.functional as F
 import torchvision
-from timm.layers import freeze_batch_norm_2d
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 from torchvision.models import ResNet
@@ -26,6 +25,7 @@ from torchvision.models._utils import IntermediateLayerGetter
 
 from smca.errors import ConfigurationError, nearest
 from smca.modeling.configuration import SmcaConfig
+from smca.modeling.frozen_norm import freeze_norms
 from smca.modeling.geometry import BatchSizes, LevelGeometry
 from smca.modeling.padding import PaddingGuard, reads_everywhere
 from smca.modeling.plain_backbone import NORMS, PlainBackbone
@@ -93,7 +93,7 @@ def _timm(config: SmcaConfig) -> Trunk:
         ) from error
     maps = cast(FeatureInfo, network.feature_info)  # what `features_only` adds
     if config.backbone_norm == "frozen":
-        network = freeze_batch_norm_2d(network)
+        freeze_norms(network)
     return Trunk(network, _stages(network, maps.module_name()), maps.channels(), maps.reduction())
 
 

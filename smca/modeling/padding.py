@@ -47,7 +47,7 @@ class PaddingGuard:
 
     def __init__(self, layers: list[SpatialLayer]) -> None:
         self._sizes: BatchSizes | None = None
-        self._masks: dict[tuple[int, torch.Size], Tensor] = {}
+        self._masks: dict[tuple[int, torch.Size, torch.dtype], Tensor] = {}
         for layer in layers:
             maximum = _ignores_border(layer.module)
             layer.module.register_forward_pre_hook(partial(self._clear, layer.before, -torch.inf if maximum else 0.0))
@@ -69,17 +69,20 @@ class PaddingGuard:
     ) -> tuple[Tensor, ...] | None:
         if self._sizes is None:
             return None
-        return (inputs[0].masked_fill(self._padding(stride, inputs[0], self._sizes), fill), *inputs[1:])
+        image = self._image(stride, inputs[0], self._sizes)
+        cleared = inputs[0].masked_fill(image == 0, fill) if fill else inputs[0] * image
+        return (cleared, *inputs[1:])
 
     def _clear_output(
         self, stride: int, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
     ) -> Tensor | None:
         if self._sizes is None:
             return None
-        return output.masked_fill(self._padding(stride, output, self._sizes), 0.0)
+        return output.masked_fill(self._image(stride, output, self._sizes) == 0, 0.0)
 
-    def _padding(self, stride: int, features: Tensor, sizes: BatchSizes) -> Tensor:
-        shape = features.shape[-2:]
-        if (stride, shape) not in self._masks:
-            self._masks[stride, shape] = ~sizes.cells(stride).mask(*shape)[:, None]
-        return self._masks[stride, shape]
+    def _image(self, stride: int, features: Tensor, sizes: BatchSizes) -> Tensor:
+        """1 in the cells of each image, 0 in padding: [B, 1, H, W] of the features' type (a product is the fastest)."""
+        key = (stride, features.shape[-2:], features.dtype)
+        if key not in self._masks:
+            self._masks[key] = sizes.cells(stride).mask(*features.shape[-2:])[:, None].to(features.dtype)
+        return self._masks[key]

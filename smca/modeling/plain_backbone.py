@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
+
+from smca.modeling.frozen_norm import FrozenNorm
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -25,7 +26,7 @@ class ChannelNorm(nn.LayerNorm):
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
     "layer": ChannelNorm,
-    "frozen": FrozenBatchNorm2d,
+    "frozen": FrozenNorm,
 }
 
 

@@ -212,11 +212,14 @@ def _override(recipe: Recipe, text: str) -> Recipe:
     key, separator, value = text.partition("=")
     if not separator:
         raise ConfigurationError(f"--set takes KEY=VALUE, found '{text}'")
+    switches = _switches(SmcaConfig())
+    settings = {**switches, **vars(recipe.optimisation), **vars(recipe.augmentation)}
+    if isinstance(settings.get(key), tuple) and not value.startswith("["):
+        value = f"[{value}]"
     try:
         change = {key: _parsed(value)}
     except yaml.YAMLError as error:
         raise ConfigurationError(f"--set {key}: '{value}' is not a YAML value") from error
-    switches = _switches(SmcaConfig())
     if key in switches:
         return dataclasses.replace(recipe, model={**recipe.model, **change})
     for part in ("optimisation", "augmentation"):
@@ -246,7 +249,11 @@ def _changed(settings: Any, values: dict[str, Any]) -> Any:
 
 
 def _like(before: Any, key: str, value: Any) -> Any:
-    """`value` as the type of `before`: a whole number may stand for a float."""
+    """`value` as the type of `before`: a whole number may stand for a float; lists are of pixels."""
+    if isinstance(before, tuple) and isinstance(value, tuple):
+        if not all(type(part) is int for part in value):
+            raise ConfigurationError(f"{key} takes whole numbers such as 256,320, found '{value}'")
+        return value
     if isinstance(before, float) and type(value) is int:
         return float(value)
     if type(value) is not type(before):

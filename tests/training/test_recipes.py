@@ -108,6 +108,13 @@ def test_overrides_reach_model_plan_and_augmentation() -> None:
     assert recipe.augmentation.flip == 0
 
 
+def test_a_list_needs_no_brackets() -> None:
+    recipe = resolved("smca-tiny", "levels=c5", "backbone_widths=8,16,24,32,40", "short_sides=224,256")
+    assert recipe.config().levels == ("c5",)
+    assert recipe.config().backbone_widths == (8, 16, 24, 32, 40)
+    assert recipe.augmentation.short_sides == (224, 256)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -119,7 +126,7 @@ def test_overrides_reach_model_plan_and_augmentation() -> None:
         ("epochs=2.5", "epochs takes a int"),
         ("lr=fast", "lr takes a float"),
         ("lr=true", "lr takes a float"),
-        ("short_sides=320", "short_sides takes a tuple"),
+        ("short_sides=wide", "short_sides takes whole numbers"),
         ("levels=[c4", "levels"),
         ("schedule=cosin", "allowed: step, cosine"),
         ("precision=fp8", "allowed: fp32, bf16"),
