@@ -1,14 +1,15 @@
 """Backbone warm-up: before detection starts, the backbone learns to name and frame objects in crops of the images.
 
 From random weights the backbone, not the decoder, is what learns slowly, and a 64-pixel crop costs a twenty-fifth of a
-320-pixel image. Each image gives `CROPS` squares: one anywhere, all others around its boxes (1 to 1.8 times the longer
-side or more, the box anywhere inside; rare classes as often as common ones, where an image has both). At first small
-objects are shown up to `ZOOM` times as large as training will show them; a share of the crops that grows to `NATURAL`
-by half time shows them no larger, for a network that has only seen large digits does not read small ones, and one that
-starts with small ones learns to read neither. Two linear heads, on the two coarsest maps, say for each cell which
-class's box it lies in (the smallest, if several; a box counts as at least one cell large; none: background) and where
-that box is; they are thrown away afterwards. Loss: cross-entropy, and 1 - GIoU inside boxes. Uses nothing but the
-training images and boxes.
+320-pixel image; a backbone with weights of its own learns what its new data look like. Each image gives `CROPS`
+squares: one anywhere, all others around its boxes (1 to 1.8 times the longer side or more, the box anywhere inside;
+rare classes as often as common ones, where an image has both). Many short steps of few crops, each of another object,
+teach more in the same time than few long ones. At first small objects are shown up to `ZOOM` times as large as training
+will show them; a share of the crops that grows to `NATURAL` by half time shows them no larger, for a network that has
+only seen large digits does not read small ones, and one that starts with small ones learns to read neither. Two linear
+heads, on the two coarsest maps, say for each cell which class's box it lies in (the smallest, if several; a box counts
+as at least one cell large; none: background) and where that box is; they are thrown away afterwards. Loss:
+cross-entropy, and 1 - GIoU inside boxes. Uses nothing but the training images and boxes.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from smca.modeling.backbone import Backbone
 from smca.modeling.geometry import Grid, LevelGeometry
 from smca.modeling.image_processing import SmcaImageProcessor
 
-CROPS = 16
+CROPS = 4
 SIDE = 64
 IMAGES = 8
 LEARNING_RATE = 2e-3
@@ -148,31 +149,42 @@ def warm_up(
     workers: int,
     device: torch.device,
     progress: Callable[[int, int, str], None],
+    rate: float | None = None,
 ) -> float:
-    """Train `backbone` for `epochs` passes over the images; returns the share of cells named right (smoothed)."""
+    """Train `backbone` for `epochs` passes over the images; returns the share of cells named right (smoothed).
+
+    rate: the backbone's learning rate, where it has learned before. None: as fast as the heads, from random weights.
+    """
     steps = max(1, round(epochs * len(dataset) / IMAGES))
     heads = nn.ModuleList(nn.Linear(level.channels, dataset.classes + 5) for level in dataset.levels).to(device)
-    parameters = [p for p in [*backbone.parameters(), *heads.parameters()] if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+    groups = [{"params": heads.parameters()}, {"params": trained, "lr": LEARNING_RATE if rate is None else rate}]
+    optimiser = torch.optim.AdamW(groups, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda s: min(1, (s + 1) / 30) * 0.5 * (1 + math.cos(math.pi * s / steps))
     )
     right = 0.0
     for step, (crops, targets) in enumerate(_batches(dataset, steps, epochs, workers), 1):
         maps = backbone(_normalised(crops.to(device), processor), None)
-        losses = []
-        for head, level, target in zip(heads, dataset.levels, targets, strict=True):
-            output = head(maps[level.name].flatten(2).transpose(1, 2))
-            loss, share = cell_loss(output, CellTargets(*(part.flatten(0, 1).to(device) for part in target)))
-            losses.append(loss)
+        loss, share = _loss_of([maps[level.name] for level in dataset.levels], heads, targets)
         optimiser.zero_grad()
-        torch.stack(losses).sum().backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
+        loss.backward()
+        nn.utils.clip_grad_norm_([*heads.parameters(), *trained], 1.0)
         optimiser.step()
         schedule.step()
         right = share if step == 1 else 0.95 * right + 0.05 * share
         progress(step, steps, f"{100 * right:.0f} % named right")
     return right
+
+
+def _loss_of(maps: list[Tensor], heads: nn.ModuleList, targets: list[CellTargets]) -> tuple[Tensor, float]:
+    """Loss summed over the levels' maps [B, C, h, w], and the share named right on the coarsest."""
+    losses, share = [], 0.0
+    for head, features, target in zip(heads, maps, targets, strict=True):
+        output = head(features.flatten(2).transpose(1, 2))
+        loss, share = cell_loss(output, CellTargets(*(part.flatten(0, 1).to(output.device) for part in target)))
+        losses.append(loss)
+    return torch.stack(losses).sum(), share
 
 
 def cell_loss(output: Tensor, target: CellTargets) -> tuple[Tensor, float]:

@@ -74,7 +74,8 @@ def _start(request: TrainRequest, recipe: Recipe, restart: bool = False) -> Path
     if _is_first_process():
         _claim(folder, request, recipe, restart)
     trainer = _trainer(folder, arguments, recipe, model, data, progress)
-    if recipe.optimisation.crop_epochs and recipe.backbone_weights == "none" and not request.init:
+    learns = any(parameter.requires_grad for parameter in model.backbone.parameters())
+    if recipe.optimisation.crop_epochs and learns and not request.init:
         _warm_up(trainer, data.train, recipe, request)
     with progress:
         trainer.train()
@@ -158,6 +159,7 @@ def _warm_up(trainer: DetectionTrainer, train: Split, recipe: Recipe, request: T
             trainer.args.dataloader_num_workers,
             trainer.args.device,
             progress,
+            rate=None if recipe.backbone_weights == "none" else recipe.optimisation.backbone_lr,
         )
 
 

@@ -81,18 +81,18 @@ def smca_medium() -> Recipe:
 def smca_small() -> Recipe:
     """Multi-scale SMCA for a small data set on a laptop, from scratch or from a backbone's weights."""
     origin = Origin("SMCA, multi-scale, 2 CPU cores, real photos", hardware="2 CPU cores")
-    model = {**smca_tiny().model, "num_queries": 80}
-    plan = dataclasses.replace(smca_tiny().optimisation, epochs=40, warmup=0.03, crop_epochs=25.0)
+    model = {**smca_tiny().model, "num_queries": 60}
+    plan = dataclasses.replace(smca_tiny().optimisation, epochs=60, warmup=0.03, crop_epochs=40.0)
     augmentation = Augmentation(
-        short_sides=(256, 288, 320, 352),
-        long_side=533,
-        crop_resize=(320, 400),
-        crop_smallest=240,
-        crop_largest=384,
+        short_sides=(208, 232, 256, 280),
+        long_side=427,
+        crop_resize=(256, 320),
+        crop_smallest=192,
+        crop_largest=308,
         crop=0.3,
         jitter=0.2,
     )
-    return Recipe("smca-small", origin, model, plan, augmentation, image_size=320, long_side=533)
+    return Recipe("smca-small", origin, model, plan, augmentation, image_size=256, long_side=427)
 
 
 def smca_tiny() -> Recipe:
@@ -124,7 +124,7 @@ def smca_tiny() -> Recipe:
         clip=1.0,
         schedule="cosine",
         warmup=0.05,
-        crop_epochs=2.5,
+        crop_epochs=8.0,
         precision="bf16",
     )
     augmentation = Augmentation(short_sides=(320,), long_side=533, crop=0.0)
