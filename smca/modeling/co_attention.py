@@ -65,8 +65,8 @@ def _middle(axis: Tensor) -> Tensor:
 
 
 def wide(width: int) -> int:
-    """Channels of a folded head: its own, the features, and zeros up to a multiple of 8."""
-    return width + FEATURES + -(width + FEATURES) % 8
+    """Channels of a folded head: its own, the features, and zeros up to a multiple of 4 (16 bytes, as kernels like)."""
+    return width + FEATURES + -(width + FEATURES) % 4
 
 
 def project_wide(tokens: Tensor, linear: nn.Linear, heads: int) -> Tensor:

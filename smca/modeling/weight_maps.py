@@ -73,11 +73,12 @@ class WeightMapHead(nn.Module):
         square = self.spreads(query) ** 2
         multiplier = square if self.inverse else 1 / square.clamp(min=SMALLEST**2)
         centre = centre_logit.sigmoid()[:, :, None]
+        offsets = None if self.offset is None else self._per_head(self.offset(query))
         maps = []
         for level, (scale, factor) in enumerate(zip(scales, self.factors, strict=True)):
             centre_cells = centre * scale[:, None, None]
-            if self.offset is not None:
-                centre_cells = centre_cells + self._per_head(self.offset(query))[:, :, level]
+            if offsets is not None:
+                centre_cells = centre_cells + offsets[:, :, level]
             maps.append(WeightMap(centre_cells, multiplier[:, :, level] * (factor / self.bandwidth)))
         return maps
 

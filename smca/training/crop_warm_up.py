@@ -34,7 +34,7 @@ from smca.modeling.backbone import Backbone
 from smca.modeling.geometry import Grid, LevelGeometry
 from smca.modeling.image_processing import SmcaImageProcessor
 
-CROPS = 4
+CROPS = 8
 SIDE = 64
 IMAGES = 8
 LEARNING_RATE = 2e-3
@@ -159,7 +159,7 @@ def warm_up(
     heads = nn.ModuleList(nn.Linear(level.channels, dataset.classes + 5) for level in dataset.levels).to(device)
     trained = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
     groups = [{"params": heads.parameters()}, {"params": trained, "lr": LEARNING_RATE if rate is None else rate}]
-    optimiser = torch.optim.AdamW(groups, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimiser = torch.optim.AdamW(groups, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda s: min(1, (s + 1) / 30) * 0.5 * (1 + math.cos(math.pi * s / steps))
     )

@@ -124,7 +124,7 @@ def smca_tiny() -> Recipe:
         clip=1.0,
         schedule="cosine",
         warmup=0.05,
-        crop_epochs=8.0,
+        crop_epochs=4.0,
         precision="bf16",
     )
     augmentation = Augmentation(short_sides=(320,), long_side=533, crop=0.0)
