@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,9 @@ from torch import Tensor
 from smca.criterion.boxes import to_centres
 from smca.data.records import Record
 from smca.data.transforms import Augmentation, TrainTransform
+from smca.modeling.backbone import Backbone
 from smca.modeling.geometry import LevelGeometry
+from smca.modeling.image_processing import SmcaImageProcessor
 from smca.sizes import ImageSize
 from smca.training.crop_warm_up import (
     CROPS,
@@ -22,8 +25,11 @@ from smca.training.crop_warm_up import (
     cell_centres,
     cell_loss,
     cell_targets,
+    coarsest_levels,
     crop_squares,
+    warm_up,
 )
+from tests.modeling.tiny import small_config
 
 BACKGROUND = 7
 
@@ -120,6 +126,23 @@ def test_natural_crops_show_small_objects_no_larger_than_training_will(tmp_path:
         widths[natural] = (boxes[:, 2] - boxes[:, 0]).max()
     torch.testing.assert_close(widths[1.0], torch.tensor(6.0), atol=1e-3, rtol=0)
     torch.testing.assert_close(widths[0.0], torch.tensor(6.0 * ZOOM), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("rate", "moves"), [(None, True), (1e-4, True), (0.0, False)])
+def test_a_backbone_learns_at_its_own_rate_and_frozen_stages_do_not(
+    rate: float | None, moves: bool, tmp_path: Path
+) -> None:
+    Image.effect_noise((64, 64), 90).save(tmp_path / "image.png")
+    size, one = ImageSize(height=64, width=64), np.ones(1)
+    box = np.array([[10.0, 10.0, 50.0, 50.0]], np.float32)
+    record = Record(1, tmp_path / "image.png", size, box, np.zeros(1, np.int64), one < 0, one * 1600)
+    backbone = Backbone(small_config(backbone_norm="batch", frozen_stages=2))
+    before = {name: value.clone() for name, value in backbone.named_parameters()}
+    plain = TrainTransform(Augmentation.none(64, 64))
+    dataset = CropDataset([record], plain, 1, coarsest_levels(backbone), seed=0)
+    warm_up(backbone, dataset, 1.0, SmcaImageProcessor(), 0, torch.device("cpu"), lambda *_: None, rate)
+    for name, value in backbone.named_parameters():
+        assert torch.equal(value, before[name]) != (moves and value.requires_grad), name
 
 
 def test_an_image_without_boxes_gives_background() -> None:
