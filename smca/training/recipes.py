@@ -84,15 +84,15 @@ def smca_small() -> Recipe:
     model = {**smca_tiny().model, "num_queries": 60}
     plan = dataclasses.replace(smca_tiny().optimisation, epochs=60, warmup=0.03, crop_epochs=40.0)
     augmentation = Augmentation(
-        short_sides=(256, 288, 320, 352),
-        long_side=533,
-        crop_resize=(320, 400),
-        crop_smallest=240,
-        crop_largest=384,
+        short_sides=(208, 232, 256, 280),
+        long_side=427,
+        crop_resize=(256, 320),
+        crop_smallest=192,
+        crop_largest=308,
         crop=0.3,
         jitter=0.2,
     )
-    return Recipe("smca-small", origin, model, plan, augmentation, image_size=320, long_side=533)
+    return Recipe("smca-small", origin, model, plan, augmentation, image_size=256, long_side=427)
 
 
 def smca_tiny() -> Recipe:
