@@ -25,7 +25,7 @@ from smca.visualization.page import Card, Picture, Section, Table, page
 
 TRAIN_IMAGES = 2240
 VAL_IMAGES = 200
-SHOWN = 9
+SHOWN = 8
 EXPLAINED = 3
 NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")
 
