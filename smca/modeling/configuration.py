@@ -83,25 +83,25 @@ class SmcaConfig(PreTrainedConfig):
     ffn_dim: int = 1024
     decoder_layers: int = 6
     num_queries: int = 300
-    dropout: float = 0.1
-    attention_dropout: float = 0.0
+    dropout: float | int = 0.1
+    attention_dropout: float | int = 0.0
     pre_norm: bool = False
     modulation: Literal["none", "head-shared", "multi-head"] = "multi-head"
     spread: Literal["fixed", "single", "independent"] = "independent"
-    bandwidth: float = 8.0
+    bandwidth: float | int = 8.0
     scale_selection: bool = True
     box_prior: bool = True
     spread_form: Literal["width", "inverse-width"] = "width"
     cell_position: Literal["backbone", "integer"] = "backbone"
     query_norm: bool = True
     centre_layers: int = 3
-    level_factors: tuple[float, ...] | list[float] | None = None
+    level_factors: tuple[float | int, ...] | list[float | int] | None = None
     class_loss: Literal["focal", "softmax"] = "focal"
-    class_weight: float = 2.0
-    box_weight: float = 5.0
-    giou_weight: float = 2.0
-    no_object_weight: float = 0.1
-    threshold: float = 0.5
+    class_weight: float | int = 2.0
+    box_weight: float | int = 5.0
+    giou_weight: float | int = 2.0
+    no_object_weight: float | int = 0.1
+    threshold: float | int = 0.5
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name in ("backbone_widths", "backbone_blocks", "levels", "encoder", "level_factors"):

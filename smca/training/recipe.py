@@ -221,6 +221,8 @@ def _override(recipe: Recipe, text: str) -> Recipe:
     except yaml.YAMLError as error:
         raise ConfigurationError(f"--set {key}: '{value}' is not a YAML value") from error
     if key in switches:
+        if isinstance(switches[key], float):
+            change = {key: _like(switches[key], key, change[key])}
         return dataclasses.replace(recipe, model={**recipe.model, **change})
     for part in ("optimisation", "augmentation"):
         if key in _names(getattr(recipe, part)):

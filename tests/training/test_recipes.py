@@ -108,6 +108,13 @@ def test_overrides_reach_model_plan_and_augmentation() -> None:
     assert recipe.augmentation.flip == 0
 
 
+def test_a_whole_number_stands_for_a_float(tmp_path: Path) -> None:
+    assert resolved("smca-tiny", "giou_weight=4").config().giou_weight == 4
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"{find_recipe('smca-tiny').to_yaml()}".replace("bandwidth: 8.0", "bandwidth: 2"))
+    assert from_yaml(file).config().bandwidth == 2
+
+
 def test_a_list_needs_no_brackets() -> None:
     recipe = resolved("smca-tiny", "levels=c5", "backbone_widths=8,16,24,32,40", "short_sides=224,256")
     assert recipe.config().levels == ("c5",)
@@ -126,6 +133,7 @@ def test_a_list_needs_no_brackets() -> None:
         ("epochs=2.5", "epochs takes a int"),
         ("lr=fast", "lr takes a float"),
         ("lr=true", "lr takes a float"),
+        ("giou_weight=big", "giou_weight takes a float"),
         ("short_sides=wide", "short_sides takes whole numbers"),
         ("levels=[c4", "levels"),
         ("schedule=cosin", "allowed: step, cosine"),
