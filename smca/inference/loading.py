@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, BatchFeature, PreTrainedModel
 
 from smca.errors import DeviceError, ModelError
-from smca.modeling.image_processing import SmcaImageProcessor
+from smca.modeling.image_processing import SmcaImageProcessor, pixel_statistics
 
 PARTS = ("config.json", "model.safetensors", "preprocessor_config.json")
 
@@ -54,7 +54,9 @@ def load(folder: str | Path, device: str | None = None) -> PreTrainedModel:
 def processor_of(model: PreTrainedModel) -> Processor:
     """Return the processor saved beside the model, or the paper's settings for a model that has no folder."""
     if not Path(model.name_or_path or "", PARTS[2]).is_file():
-        return SmcaImageProcessor(class_loss=getattr(model.config, "class_loss", "focal"))
+        pixels = pixel_statistics(getattr(model.config, "backbone", ""))
+        kind = getattr(model.config, "class_loss", "focal")
+        return SmcaImageProcessor(class_loss=kind, image_mean=pixels.mean, image_std=pixels.std)
     return AutoImageProcessor.from_pretrained(model.name_or_path, local_files_only=True)
 
 

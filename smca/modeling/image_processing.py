@@ -1,26 +1,44 @@
 """Pictures -> pixel_values [B, 3, H, W] and pixel_mask [B, H, W] (1 = image), and model outputs -> detections.
 
 The one preprocessing of training, evaluation, prediction, export and serving: resize the short side to `shortest_edge`
-unless the long one would pass `longest_edge` (bilinear, antialiased, uint8), scale to [0, 1], normalise with ImageNet's
-mean and deviation, pad at the right and bottom. Source: transformers' Deformable DETR processor, whose steps it keeps.
+unless the long one would pass `longest_edge` (bilinear, antialiased, uint8), scale to [0, 1], normalise with the mean
+and deviation that the backbone's weights expect (`pixel_statistics`), pad at the right and bottom. Source:
+transformers' Deformable DETR processor, whose steps it keeps.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from timm.models import get_pretrained_cfg
 from torch import Tensor
 from torchvision.ops import box_convert
 from torchvision.transforms.v2.functional import InterpolationMode
 from transformers import DeformableDetrImageProcessor
 from transformers.image_transforms import get_size_with_aspect_ratio
-from transformers.image_utils import SizeDict
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, SizeDict
 
 from smca.errors import ModelError
 from smca.modeling.outputs import SmcaObjectDetectionOutput
 
 MOST = 100
+
+
+class PixelStatistics(NamedTuple):
+    """Mean and deviation of red, green and blue in [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def pixel_statistics(backbone: str) -> PixelStatistics:
+    """What the published weights of that backbone were trained on: ImageNet's, but for some of timm's."""
+    if backbone.startswith("timm/"):
+        known = get_pretrained_cfg(backbone.removeprefix("timm/"), allow_unregistered=True)
+        if known is not None:
+            return PixelStatistics(tuple(known.mean), tuple(known.std))
+    return PixelStatistics(tuple(IMAGENET_DEFAULT_MEAN), tuple(IMAGENET_DEFAULT_STD))
 
 
 class SmcaImageProcessor(DeformableDetrImageProcessor):

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from smca.modeling.image_processing import SmcaImageProcessor
+from smca.modeling.image_processing import SmcaImageProcessor, pixel_statistics
 from smca.modeling.outputs import SmcaObjectDetectionOutput
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -114,3 +114,12 @@ def test_settings_survive_save_and_load(tmp_path: Path, class_loss: str) -> None
     loaded = SmcaImageProcessor.from_pretrained(tmp_path)
     assert (loaded.size["shortest_edge"], loaded.size["longest_edge"]) == (96, 200)
     assert loaded.class_loss == class_loss
+
+
+@pytest.mark.parametrize("backbone", ["plain", "resnet50", "timm/resnet18d", "timm/resnet18d.ra2_in1k"])
+def test_pixels_are_normalised_as_imagenet_was(backbone: str) -> None:
+    np.testing.assert_array_equal(pixel_statistics(backbone), [MEAN, STD])
+
+
+def test_pixels_are_normalised_as_the_weights_of_the_backbone_expect() -> None:
+    assert pixel_statistics("timm/tf_efficientnet_lite0") == ((0.5,) * 3, (0.5,) * 3)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 import smca
 from smca.errors import ConfigurationError, DataError, DeviceError, ModelError, OutputError, SmcaError, WeightsError
+from smca.modeling.image_processing import SmcaImageProcessor
 from smca.training import launch
 from smca.training.run_folder import RunFolder
 from tests.training.runs import small_request
@@ -53,6 +54,15 @@ def test_a_run_leaves_models_numbers_and_what_it_was(scenes: Path, tmp_path: Pat
     detections = smca.load(run / "best").predict([scenes / "images" / "val_00000.jpg"], threshold=0.0)
     assert len(detections[0]) == 100
     assert set(detections[0].names) <= set("0123456789")
+
+
+def test_pixels_are_normalised_as_the_backbone_expects(scenes: Path, tmp_path: Path) -> None:
+    run = launch.train(
+        small_request(
+            scenes, tmp_path / "run", "backbone=timm/tf_efficientnet_lite0", "backbone_norm=frozen", "image_size=64"
+        )
+    )
+    assert SmcaImageProcessor.from_pretrained(run / "best").image_mean == (0.5,) * 3
 
 
 def test_a_run_is_named_after_data_and_recipe(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
