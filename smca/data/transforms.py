@@ -25,10 +25,9 @@ from smca.sizes import ImageSize
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training does to an image: the flips and crop are probabilities, jitter and shift are strengths in 0..1.
+    """What training does to an image: the flips and crop are probabilities, jitter is a strength in 0..1.
 
-    Vertical flips are for pictures without an up and a down, as through a microscope or from above. A shift moves the
-    picture by up to that share of its sides, black behind it: new places for the objects, at the same scale.
+    Vertical flips are for pictures without an up and a down, as through a microscope or from above.
     """
 
     short_sides: tuple[int, ...]
@@ -38,7 +37,6 @@ class Augmentation:
     crop_largest: int = 0
     flip: float = 0.5
     vertical_flip: float = 0.0
-    shift: float = 0.0
     crop: float = 0.5
     jitter: float = 0.0
 
@@ -49,7 +47,7 @@ class Augmentation:
             )
         if self.crop and (not self.crop_resize or not 0 < self.crop_smallest <= self.crop_largest):
             raise ConfigurationError("crop needs crop_resize and 0 < crop_smallest <= crop_largest, or set crop=0")
-        for name in ("flip", "vertical_flip", "shift", "crop", "jitter"):
+        for name in ("flip", "vertical_flip", "crop", "jitter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigurationError(f"{name} must lie in 0..1, found {getattr(self, name)}")
 
@@ -103,8 +101,6 @@ class TrainTransform:
             image, boxes = flipped(image, boxes)
         if _chance(setting.vertical_flip, generator):
             image, boxes = upended(image, boxes)
-        if setting.shift:
-            image, boxes, labels = cropped(image, boxes, labels, self._shifted(image, generator))
         if _chance(setting.crop, generator):
             image, boxes, labels = cropped(image, boxes, labels, self._window(image, generator))
         image, boxes = resized(image, boxes, _choice(setting.short_sides, generator), setting.long_side)
@@ -123,12 +119,6 @@ class TrainTransform:
         top = _integer(0, height - sides[0], generator)
         left = _integer(0, width - sides[1], generator)
         return Window(left=left, top=top, width=sides[1], height=sides[0])
-
-    def _shifted(self, image: torch.Tensor, generator: torch.Generator) -> Window:
-        """A window as large as the image that reaches beyond it."""
-        height, width = image.shape[-2:]
-        down, right = (round(self.augmentation.shift * length) for length in (height, width))
-        return Window(_integer(-right, right, generator), _integer(-down, down, generator), width, height)
 
     def _jittered(self, image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Brightness, contrast and saturation, each times a factor in 1 - jitter .. 1 + jitter."""

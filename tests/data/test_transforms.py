@@ -42,7 +42,6 @@ def test_paper_in_proportion() -> None:
         {"flip": 1.5},
         {"vertical_flip": -1},
         {"jitter": -0.1},
-        {"shift": 1.1},
         {"crop": 0.5, "crop_smallest": 9, "crop_largest": 8, "crop_resize": (8,)},
         {"crop": 0.5},
     ],
@@ -169,29 +168,3 @@ def test_jitter_changes_pixels_only() -> None:
     out, boxes, _ = TrainTransform(setting)(picture, torch.tensor([[1.0, 2, 3, 4]]), torch.tensor([0]), seeded())
     assert not torch.equal(out, picture)
     assert boxes.tolist() == [[1, 2, 3, 4]]
-
-
-@settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 10**6))
-def test_a_shift_moves_boxes_with_the_picture_at_the_same_scale(seed: int) -> None:
-    image = torch.zeros(3, 40, 60, dtype=torch.uint8)
-    image[:, 15:25, 20:40] = 255
-    setting = Augmentation(short_sides=(40,), long_side=60, flip=0, crop=0, shift=0.5)
-    moved, boxes, labels = TrainTransform(setting)(
-        image, torch.tensor([[20.0, 15, 40, 25]]), torch.tensor([3]), seeded(seed)
-    )
-    assert moved.shape == image.shape
-    assert len(boxes) == len(labels) == bool(moved.any())
-    for left, top, right, bottom in boxes.int().tolist():
-        assert (moved[:, top:bottom, left:right] == 255).all()
-        assert moved.count_nonzero() == 3 * (right - left) * (bottom - top)
-
-
-def test_shifts_reach_both_ways() -> None:
-    image = torch.zeros(3, 40, 60, dtype=torch.uint8)
-    setting = Augmentation(short_sides=(40,), long_side=60, flip=0, crop=0, shift=0.25)
-    transform = TrainTransform(setting)
-    middle = torch.tensor([[20.0, 15, 40, 25]])
-    corners = torch.cat([transform(image, middle, torch.tensor([0]), seeded(seed))[1] for seed in range(200)])
-    assert corners.min(dim=0).values.int().tolist() == [5, 5, 25, 15]
-    assert corners.max(dim=0).values.int().tolist() == [35, 25, 55, 35]
