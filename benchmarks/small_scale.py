@@ -26,7 +26,7 @@ from smca.files import write_atomically, write_json
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 LITE0 = "weights/efficientnet_lite0/model.safetensors"
 BACKBONE = (
-    "--set backbone=timm/tf_efficientnet_lite0 backbone_norm=frozen frozen_stages=3 backbone_lr=3e-4 "
+    "--set backbone=timm/tf_efficientnet_lite0 backbone_norm=frozen frozen_stages=3 backbone_lr=2e-4 "
     "crop_epochs=10 precision=fp32"
 )
 CELLS = "vertical_flip=.5"
@@ -42,7 +42,7 @@ def experiments(shared: Path, runs: Path) -> dict[str, str]:
         "quickstart-seed2": f"quickstart --out {runs}/quickstart-seed2 --seed 2",
         "bccd-scratch": f"train {bccd} --recipe smca-small --out {runs}/bccd-scratch --set {CELLS}",
         "bccd-lite0": f"train {bccd} --recipe smca-small --out {runs}/bccd-lite0 "
-        f"--backbone-weights {shared / LITE0} --epochs 50 {BACKBONE} {CELLS}",
+        f"--backbone-weights {shared / LITE0} --epochs 45 {BACKBONE} {CELLS}",
         "coco200-eight": f"train {runs}/eight --recipe smca-tiny --epochs 20 --out {runs}/coco200-eight {OVERFIT}",
         "coco200-epoch": f"train {coco} --recipe smca-tiny --epochs 1 --out {runs}/coco200-epoch",
     }

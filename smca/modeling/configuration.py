@@ -44,7 +44,6 @@ class SmcaConfig(PreTrainedConfig):
     encoder_heads: heads of the encoder's attention; None: num_heads, as the paper.
     dropout: on sub-layer outputs; attention_dropout: on attention weights (above 0 it forbids the fused CPU kernel).
     pre_norm: normalise before each sub-layer instead of after it.
-    input_norm: LayerNorm on every projected cell, for backbones whose features are large beside what pre_norm adds.
     modulation: "none", "head-shared" (E4) or "multi-head" (E6).
     spread: "fixed" (= 1), "single" (s_w = s_h) or "independent" (E3).
     bandwidth: beta of E4.
@@ -87,7 +86,6 @@ class SmcaConfig(PreTrainedConfig):
     dropout: float | int = 0.1
     attention_dropout: float | int = 0.0
     pre_norm: bool = False
-    input_norm: bool = False
     modulation: Literal["none", "head-shared", "multi-head"] = "multi-head"
     spread: Literal["fixed", "single", "independent"] = "independent"
     bandwidth: float | int = 8.0

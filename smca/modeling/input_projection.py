@@ -1,8 +1,7 @@
 """Feature levels -> tokens: a 1x1 projection of each level to d_model channels; C6 is a 3x3 stride-2 one on C5.
 
 Multi-scale levels come straight from the backbone, without a feature pyramid. With several levels a learned vector per
-level is added to its position encoding. `Tokens` is what the encoder and decoder read. `input_norm`, not in the paper,
-adds a LayerNorm: a backbone's features may be ten times as large as what a pre-norm block adds to them.
+level is added to its position encoding. `Tokens` is what the encoder and decoder read.
 """
 
 from __future__ import annotations
@@ -44,7 +43,6 @@ class InputProjection(nn.Module):
         self.levels = tuple(self._level(name, backbone_levels) for name in config.levels)
         self.projections = nn.ModuleList(self._projection(level, config.d_model) for level in self.levels)
         self.level_embedding = nn.Embedding(len(self.levels), config.d_model) if len(self.levels) > 1 else None
-        self.norm = nn.LayerNorm(config.d_model) if config.input_norm else nn.Identity()
 
     @staticmethod
     def _level(name: str, backbone_levels: dict[str, LevelGeometry]) -> LevelGeometry:
@@ -79,7 +77,7 @@ class InputProjection(nn.Module):
             grids.append(Grid.of_map(height, width, level.offset, like=projected))
             scales.append(torch.stack([sizes.width, sizes.height], dim=-1).to(projected.dtype) / level.stride)
         return Tokens(
-            features=self.norm(torch.cat(features, dim=1)),
+            features=torch.cat(features, dim=1),
             positions=torch.cat(positions, dim=1),
             padding=torch.cat(padding, dim=1) if padded else None,
             lengths=tuple(height * width for height, width in shapes),

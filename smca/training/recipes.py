@@ -81,12 +81,22 @@ def smca_medium() -> Recipe:
 def smca_small() -> Recipe:
     """Multi-scale SMCA for a small data set on a laptop, from scratch or from a backbone's weights.
 
-    One scale and no crops: boxes are relative to the image, so a network must learn every size anew at every scale.
+    Nearly one scale: boxes are relative to the image, so a network must learn every size anew at every scale.
     """
     origin = Origin("SMCA, multi-scale, 2 CPU cores, real photos", hardware="2 CPU cores")
     model = {**smca_tiny().model, "num_queries": 60, "bandwidth": 2.0}
-    plan = dataclasses.replace(smca_tiny().optimisation, epochs=80, warmup=0.03, crop_epochs=40.0)
-    augmentation = Augmentation(short_sides=(256,), long_side=427, crop=0.0, jitter=0.2)
+    plan = dataclasses.replace(
+        smca_tiny().optimisation, epochs=60, batch=2, lr=6.4e-4, backbone_lr=6.4e-4, warmup=0.03, crop_epochs=40.0
+    )
+    augmentation = Augmentation(
+        short_sides=(256,),
+        long_side=427,
+        crop_resize=(256,),
+        crop_smallest=215,
+        crop_largest=341,
+        crop=0.3,
+        jitter=0.2,
+    )
     return Recipe("smca-small", origin, model, plan, augmentation, image_size=256, long_side=427)
 
 

@@ -29,7 +29,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "all levels": {"levels": ("c3", "c4", "c5", "c6")},
     "fine levels": {"levels": ("c3", "c4")},
     "unshared encoder": {"shared_attention": False, "shared_ffn": False},
-    "pre-norm": {"pre_norm": True, "input_norm": True},
+    "pre-norm": {"pre_norm": True},
     "no modulation": {"modulation": "none"},
     "DETR": {"modulation": "none", "box_prior": False, "levels": ("c5",), "encoder": ("intra",)},
     "resnet18": {"backbone": "resnet18", "backbone_norm": "frozen"},
