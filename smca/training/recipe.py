@@ -171,7 +171,7 @@ def with_request(recipe: Recipe, request: TrainRequest) -> Recipe:
     for text in request.overrides:
         recipe = _override(recipe, text)
     plan = recipe.optimisation
-    if request.batch:
+    if request.batch is not None:
         factor = (request.batch / plan.batch) ** 0.5
         plan = dataclasses.replace(
             plan, batch=request.batch, lr=plan.lr * factor, backbone_lr=plan.backbone_lr * factor

@@ -169,13 +169,18 @@ def test_wrong_switches_are_refused_when_the_model_is_configured(override: str, 
 
 
 @EVERY
-@pytest.mark.parametrize("factor", [0.25, 4])
+@pytest.mark.parametrize("factor", [0.5, 4])
 def test_batch_changes_learning_rates_by_its_square_root(recipe: Recipe, factor: float) -> None:
     before = recipe.optimisation
     after = resolved(recipe.name, batch=int(before.batch * factor)).optimisation
     assert after.lr == pytest.approx(before.lr * math.sqrt(factor))
     assert after.backbone_lr == pytest.approx(before.backbone_lr * math.sqrt(factor))
     assert dataclasses.replace(after, batch=before.batch, lr=before.lr, backbone_lr=before.backbone_lr) == before
+
+
+def test_a_batch_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="batch is 0"):
+        resolved("smca-small", batch=0)
 
 
 def test_learning_rate_is_taken_as_given_and_the_backbone_follows() -> None:
