@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, BatchFeature, PreTrainedModel
 
 from smca.errors import DeviceError, ModelError
-from smca.modeling.image_processing import SmcaImageProcessor, pixel_statistics
+from smca.modeling.image_processing import SmcaImageProcessor
 
 PARTS = ("config.json", "model.safetensors", "preprocessor_config.json")
 
@@ -54,9 +54,7 @@ def load(folder: str | Path, device: str | None = None) -> PreTrainedModel:
 def processor_of(model: PreTrainedModel) -> Processor:
     """Return the processor saved beside the model, or the paper's settings for a model that has no folder."""
     if not Path(model.name_or_path or "", PARTS[2]).is_file():
-        pixels = pixel_statistics(getattr(model.config, "backbone", ""))
-        kind = getattr(model.config, "class_loss", "focal")
-        return SmcaImageProcessor(class_loss=kind, image_mean=pixels.mean, image_std=pixels.std)
+        return SmcaImageProcessor.suited_to(model.config)
     return AutoImageProcessor.from_pretrained(model.name_or_path, local_files_only=True)
 
 

@@ -15,7 +15,7 @@ from timm.models import get_pretrained_cfg
 from torch import Tensor
 from torchvision.ops import box_convert
 from torchvision.transforms.v2.functional import InterpolationMode
-from transformers import DeformableDetrImageProcessor
+from transformers import DeformableDetrImageProcessor, PreTrainedConfig
 from transformers.image_transforms import get_size_with_aspect_ratio
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, SizeDict
 
@@ -45,6 +45,13 @@ class SmcaImageProcessor(DeformableDetrImageProcessor):
     """Post-processing keeps as many (query, class) pairs as there are queries, best first."""
 
     class_loss = "focal"
+
+    @classmethod
+    def suited_to(cls, config: PreTrainedConfig, size: dict[str, int] | None = None) -> SmcaImageProcessor:
+        """The processor of a model that has none yet: its loss, its backbone's pixels, and `size` or the paper's."""
+        pixels = pixel_statistics(getattr(config, "backbone", ""))
+        kind = getattr(config, "class_loss", cls.class_loss)
+        return cls(size=size, image_mean=pixels.mean, image_std=pixels.std, class_loss=kind)
 
     def resize(
         self,

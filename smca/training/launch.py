@@ -22,7 +22,7 @@ from smca.errors import ConfigurationError, DataError, OutputError
 from smca.files import claim_folder
 from smca.inference.loading import pick_device
 from smca.modeling.detector import SmcaForObjectDetection
-from smca.modeling.image_processing import SmcaImageProcessor, pixel_statistics
+from smca.modeling.image_processing import SmcaImageProcessor
 from smca.progress import Progress
 from smca.training.crop_warm_up import CropDataset, coarsest_levels, warm_up
 from smca.training.precision import prepare_for_speed
@@ -172,13 +172,8 @@ def _trainer(
     progress: Progress,
 ) -> DetectionTrainer:
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.path / "tensorboard")
-    pixels = pixel_statistics(model.config.backbone)
-    processor = SmcaImageProcessor(
-        size={"shortest_edge": recipe.image_size, "longest_edge": recipe.long_side},
-        image_mean=pixels.mean,
-        image_std=pixels.std,
-        class_loss=model.config.class_loss,
-    )
+    size = {"shortest_edge": recipe.image_size, "longest_edge": recipe.long_side}
+    processor = SmcaImageProcessor.suited_to(model.config, size)
     prepare_for_speed(model, arguments, bf16=recipe.optimisation.precision == "bf16")
     images = TrainDataset(data.train.records, TrainTransform(recipe.augmentation), arguments.seed)
     trainer = DetectionTrainer(model, arguments, recipe.optimisation, images, data.val or data.train, processor)

@@ -95,6 +95,11 @@ class Recipe:
     image_size: int = 800
     long_side: int = 1333
 
+    def __post_init__(self) -> None:
+        for name in ("image_size", "long_side"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
+
     @property
     def description(self) -> str:
         return self.origin.description
@@ -176,14 +181,14 @@ def with_request(recipe: Recipe, request: TrainRequest) -> Recipe:
         plan = dataclasses.replace(
             plan, batch=request.batch, lr=plan.lr * factor, backbone_lr=plan.backbone_lr * factor
         )
-    if request.lr:
+    if request.lr is not None:
         plan = dataclasses.replace(plan, lr=request.lr, backbone_lr=plan.backbone_lr * request.lr / plan.lr)
-    if request.epochs:
+    if request.epochs is not None:
         plan = dataclasses.replace(plan, epochs=request.epochs)
     if request.precision:
         plan = dataclasses.replace(plan, precision=request.precision)
     recipe = dataclasses.replace(recipe, optimisation=plan)
-    if request.image_size:
+    if request.image_size is not None:
         recipe = resized(recipe, request.image_size)
     return dataclasses.replace(recipe, backbone_weights=request.backbone_weights or recipe.backbone_weights)
 

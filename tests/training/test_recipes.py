@@ -111,7 +111,7 @@ def test_overrides_reach_model_plan_and_augmentation() -> None:
 def test_a_whole_number_stands_for_a_float(tmp_path: Path) -> None:
     assert resolved("smca-tiny", "giou_weight=4").config().giou_weight == 4
     file = tmp_path / "mine.yaml"
-    file.write_text(f"{find_recipe('smca-tiny').to_yaml()}".replace("bandwidth: 8.0", "bandwidth: 2"))
+    file.write_text(find_recipe("smca-tiny").to_yaml().replace("bandwidth: 8.0", "bandwidth: 2"))
     assert from_yaml(file).config().bandwidth == 2
 
 
@@ -142,6 +142,7 @@ def test_a_list_needs_no_brackets() -> None:
         ("lr=-1", "lr is -1.0; allowed: 0 or more"),
         ("lr=.inf", "lr is inf"),
         ("flip=3", "flip must lie in 0..1"),
+        ("image_size=0", "image_size is 0; allowed: 1 or more"),
     ],
 )
 def test_wrong_overrides_are_refused(override: str, message: str) -> None:
@@ -178,9 +179,10 @@ def test_batch_changes_learning_rates_by_its_square_root(recipe: Recipe, factor:
     assert dataclasses.replace(after, batch=before.batch, lr=before.lr, backbone_lr=before.backbone_lr) == before
 
 
-def test_a_batch_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="batch is 0"):
-        resolved("smca-small", batch=0)
+@pytest.mark.parametrize("option", ["batch", "epochs", "image_size"])
+def test_nothing_of_something_is_refused(option: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{option} is 0; allowed: 1 or more"):
+        resolved("smca-small", **{option: 0})
 
 
 def test_learning_rate_is_taken_as_given_and_the_backbone_follows() -> None:
