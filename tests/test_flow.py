@@ -19,8 +19,9 @@ BELOW = {
     "data": GROUND,
     "visualization": GROUND,
     "inference": GROUND | {"modeling", "data", "visualization"},
+    "interchange": GROUND | {"modeling", "inference"},
     "evaluation": GROUND | {"modeling", "data", "visualization", "inference"},
-    "training": GROUND | {"modeling", "criterion", "data", "visualization", "inference", "evaluation"},
+    "training": GROUND | {"modeling", "criterion", "data", "visualization", "inference", "interchange", "evaluation"},
 }
 HIGHEST = {"quickstart", "cli", "__main__", "__init__"}
 

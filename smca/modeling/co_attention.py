@@ -2,7 +2,8 @@
 
     C_h = sum_l alpha_l softmax_l( K_h,l^T Q_h / sqrt d + log G_h,l ) V_h,l        alpha_l = 1 / L without E7
 
-The explicit form is the oracle and runs when the attention itself is asked for. The folded form runs otherwise: log G
+The explicit form is the oracle and runs when the attention itself is asked for, and for the released code's "product"
+spread, whose powers float32 could not fold. The folded form runs otherwise: log G
 and the padding are a dot product of six features,
 
     query  sqrt(d) [2 c_x A_x, -A_x, 2 c_y A_y, -A_y, -A_x c_x^2 - A_y c_y^2, 1]
@@ -133,6 +134,7 @@ class CoAttention(nn.Module):
         explicit: bool = False,
     ) -> CoAttended:
         """Query [B, N, C] with its position; cells: `key_features` per level; scale_weights alpha [B, N, L]."""
+        explicit = explicit or any(weight_map.product is not None for weight_map in weight_maps or [])
         q = self._heads(self.query(query))
         located = tokens.features + tokens.positions
         project = self._narrow if explicit else self._wide

@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig
 from smca.errors import ConfigurationError, nearest
 
 LEVELS = ("c3", "c4", "c5", "c6")
-BLOCKS = ("intra", "multi")
+BLOCKS = ("intra", "multi", "depthwise")
 LIMIT = 100_000
 _ALSO_ACCEPTED = {
     "num_labels",
@@ -38,14 +38,18 @@ class SmcaConfig(PreTrainedConfig):
     dilation: DC5, the last stage of a ResNet dilated to stride 16.
     frozen_stages: how many leading stages never train (2 = stem and first stage, as DETR).
     levels: feature levels, fine to coarse, of "c3" (stride 8) ... "c6" (3x3 stride-2 convolution on C5).
-    encoder: blocks in order, each "intra" (inside every level) or "multi" (over all levels).
-    shared_attention, shared_ffn: whether all levels share those weights of the encoder.
+    encoder: blocks in order, each "intra" (inside every level), "multi" (over all levels) or "depthwise" (convolutions
+        inside and between neighbouring levels; released multi-scale code).
+    halve_finest: after the encoder a stride-2 convolution brings the finest level onto the grid of the next one
+        (released multi-scale code, whose finest level has stride 8).
+    shared_attention, shared_ffn: whether all levels share those weights of the encoder ("attention" is whatever mixes).
     d_model, num_heads, ffn_dim, decoder_layers, num_queries: widths and counts.
     encoder_heads: heads of the encoder's attention; None: num_heads, as the paper.
     dropout: on sub-layer outputs; attention_dropout: on attention weights (above 0 it forbids the fused CPU kernel).
     pre_norm: normalise before each sub-layer instead of after it.
     modulation: "none", "head-shared" (E4) or "multi-head" (E6).
-    spread: "fixed" (= 1), "single" (s_w = s_h) or "independent" (E3).
+    spread: "fixed" (= 1), "single" (s_w = s_h) or "independent" (E3); "product" has a third one, of dx^2 dy^2 (released
+        code only; it always runs in the explicit form).
     bandwidth: beta of E4.
     scale_selection: E7; without it every level counts alike.
     box_prior: whether the centre's logit is added to the box (E9).
@@ -75,6 +79,7 @@ class SmcaConfig(PreTrainedConfig):
     frozen_stages: int = 2
     levels: tuple[str, ...] | list[str] = ("c4", "c5", "c6")
     encoder: tuple[str, ...] | list[str] = ("intra", "intra", "multi", "intra", "intra")
+    halve_finest: bool = False
     shared_attention: bool = True
     shared_ffn: bool = True
     d_model: int = 256
@@ -87,7 +92,7 @@ class SmcaConfig(PreTrainedConfig):
     attention_dropout: float | int = 0.0
     pre_norm: bool = False
     modulation: Literal["none", "head-shared", "multi-head"] = "multi-head"
-    spread: Literal["fixed", "single", "independent"] = "independent"
+    spread: Literal["fixed", "single", "independent", "product"] = "independent"
     bandwidth: float | int = 8.0
     scale_selection: bool = True
     box_prior: bool = True

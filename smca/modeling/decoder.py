@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from smca.modeling.co_attention import CoAttention, key_features
 from smca.modeling.configuration import SmcaConfig
-from smca.modeling.encoder import FeedForward, self_attention
+from smca.modeling.encoder import self_attention
+from smca.modeling.encoder_block import FeedForward
 from smca.modeling.input_projection import Tokens
 from smca.modeling.precision import at_least_float32
 from smca.modeling.scale_selection import ScaleSelection

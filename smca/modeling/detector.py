@@ -10,7 +10,6 @@ An image's prediction does not depend on its batch. Raises DataError when labels
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,8 +74,7 @@ class SmcaForObjectDetection(PreTrainedModel):
         intermediates: bool = False,
     ) -> SmcaObjectDetectionOutput:
         """`num_boxes` replaces the number of boxes that divides the loss; `intermediates` asks for what queries saw."""
-        tokens = self.tokens(pixel_values, pixel_mask)
-        tokens = dataclasses.replace(tokens, features=self.encoder(tokens))
+        tokens = self.encoder(self.tokens(pixel_values, pixel_mask))
         decoded = self.decoder(tokens, explicit=intermediates)
         reference = decoded.references[0]
         logits = self.class_head(decoded.outputs)

@@ -1,6 +1,6 @@
 """E1 and the multi-scale encoder: intra-scale and multi-scale self-attention blocks.
 
-    x = norm1(x + A(Q = K = x + pos, V = x));  x = norm2(x + FFN(x))          (pre_norm: x + A(norm1(x)), ...)
+    x = norm1(x + A(Q = K = x + pos, V = x));  x = norm2(x + FFN(x))          (encoder_block.py)
 
 An "intra" block attends inside every level, a "multi" block over all levels at once. Attention (with its norm) and FFN
 (with its norm) are shared by all levels, or one set a level. [B, S, C] -> [B, S, C]; padding is never a key.
@@ -8,33 +8,16 @@ An "intra" block attends inside every level, a "multi" block over all levels at 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smca.modeling.configuration import SmcaConfig
+from smca.modeling.depthwise_encoder import DepthwiseBlock, HalvedFinest
+from smca.modeling.encoder_block import EncoderBlock, PerLevel
 from smca.modeling.input_projection import Tokens
-
-
-class PerLevel(nn.ModuleList):
-    """One module for all levels, or one a level, applied to tokens [B, S, C]."""
-
-    def __init__(self, make: Callable[[], nn.Module], count: int) -> None:
-        super().__init__(make() for _ in range(count))
-
-    def forward(self, tokens: Tensor, lengths: tuple[int, ...]) -> Tensor:
-        if len(self) == 1:
-            return self[0](tokens)
-        return torch.cat([module(part) for module, part in zip(self, tokens.split(lengths, 1), strict=True)], dim=1)
-
-
-class FeedForward(nn.Sequential):
-    """Linear, ReLU, dropout, linear."""
-
-    def __init__(self, channels: int, width: int, dropout: float) -> None:
-        super().__init__(nn.Linear(channels, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, channels))
 
 
 def self_attention(
@@ -47,35 +30,20 @@ def self_attention(
     return output.transpose(1, 2).flatten(2)
 
 
-class EncoderBlock(nn.Module):
-    """One block; `multi` says whether its attention crosses levels."""
+class AttentionBlock(EncoderBlock):
+    """Self-attention; `multi` says whether it crosses levels."""
 
     def __init__(self, config: SmcaConfig, multi: bool) -> None:
-        super().__init__()
-        levels, channels = len(config.levels), config.d_model
-        attentions = 1 if config.shared_attention else levels
-        feed_forwards = 1 if config.shared_ffn else levels
+        super().__init__(config)
+        channels = config.d_model
         self.multi = multi
-        self.pre_norm = config.pre_norm
         self.heads = config.encoder_heads or config.num_heads
         self.attention_dropout = config.attention_dropout
-        self.dropout = nn.Dropout(config.dropout)
-        self.query_key = PerLevel(lambda: nn.Linear(channels, 2 * channels), attentions)
-        self.value = PerLevel(lambda: nn.Linear(channels, channels), attentions)
-        self.output = PerLevel(lambda: nn.Linear(channels, channels), attentions)
-        self.norm1 = PerLevel(lambda: nn.LayerNorm(channels), attentions)
-        self.ffn = PerLevel(lambda: FeedForward(channels, config.ffn_dim, config.dropout), feed_forwards)
-        self.norm2 = PerLevel(lambda: nn.LayerNorm(channels), feed_forwards)
+        self.query_key = PerLevel(lambda: nn.Linear(channels, 2 * channels), self.mixers)
+        self.value = PerLevel(lambda: nn.Linear(channels, channels), self.mixers)
+        self.output = PerLevel(lambda: nn.Linear(channels, channels), self.mixers)
 
-    def forward(self, features: Tensor, tokens: Tokens) -> Tensor:
-        lengths = tokens.lengths
-        if self.pre_norm:
-            features = features + self.dropout(self._attend(self.norm1(features, lengths), tokens))
-            return features + self.dropout(self.ffn(self.norm2(features, lengths), lengths))
-        features = self.norm1(features + self.dropout(self._attend(features, tokens)), lengths)
-        return self.norm2(features + self.dropout(self.ffn(features, lengths)), lengths)
-
-    def _attend(self, features: Tensor, tokens: Tokens) -> Tensor:
+    def mix(self, features: Tensor, tokens: Tokens) -> Tensor:
         groups = (sum(tokens.lengths),) if self.multi else tokens.lengths
         query, key = self.query_key(features + tokens.positions, tokens.lengths).chunk(2, dim=-1)
         value = self.value(features, tokens.lengths)
@@ -87,15 +55,23 @@ class EncoderBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The blocks in the order of `config.encoder`, e.g. 2 intra, 1 multi, 2 intra."""
+    """The blocks in the order of `config.encoder`, e.g. 2 intra, 1 multi, 2 intra: Tokens -> Tokens."""
 
     def __init__(self, config: SmcaConfig) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(EncoderBlock(config, multi=kind == "multi") for kind in config.encoder)
+        self.blocks = nn.ModuleList(
+            DepthwiseBlock(config) if kind == "depthwise" else AttentionBlock(config, multi=kind == "multi")
+            for kind in config.encoder
+        )
         self.norm = nn.LayerNorm(config.d_model) if config.pre_norm and config.encoder else None
+        halves = config.halve_finest and len(config.levels) > 1
+        self.halved_finest = HalvedFinest(config.d_model) if halves else None
 
-    def forward(self, tokens: Tokens) -> Tensor:
+    def forward(self, tokens: Tokens) -> Tokens:
         features = tokens.features
         for block in self.blocks:
             features = block(features, tokens)
-        return features if self.norm is None else self.norm(features)
+        if self.norm is not None:
+            features = self.norm(features)
+        encoded = dataclasses.replace(tokens, features=features)
+        return encoded if self.halved_finest is None else self.halved_finest(encoded)

@@ -60,7 +60,7 @@ def _particular(part: nn.Module) -> None:
     if isinstance(part, WeightMapHead):
         _weight_maps(part)
     elif isinstance(part, Decoder):
-        _spread_centres(part)
+        spread_centres(part)
     elif isinstance(part, ClassHead):
         _class_prior(part)
     elif isinstance(part, BoxHead):
@@ -86,7 +86,7 @@ def _box_prior(head: BoxHead) -> None:
         init.copy_(last.bias, torch.tensor([0.0, 0.0, BOX_SIZE_LOGIT, BOX_SIZE_LOGIT], device=last.bias.device))
 
 
-def _spread_centres(decoder: Decoder) -> None:
+def spread_centres(decoder: Decoder) -> None:
     """Fit the centre MLP's last layer so that the queries' centres cover the image evenly (ridge regression)."""
     layer = decoder.layers[0]
     if not isinstance(layer, DecoderLayer) or layer.centre is None:

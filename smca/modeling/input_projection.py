@@ -22,7 +22,8 @@ class Tokens:
     """All levels' cells in one sequence.
 
     features, positions: [B, S, C] (positions [1 or B, S, C]); padding: None or bool [B, S], true on padding;
-    lengths: cells per level; levels, grids, scales: geometry, cell centres and image size in cells ([B, 2], x y).
+    lengths: cells per level; shapes: their (rows, columns); levels, grids, scales, extents: geometry, cell centres,
+    image size in cells ([B, 2], x y) and rows and columns that hold image (whole cells).
     """
 
     features: Tensor
@@ -33,6 +34,7 @@ class Tokens:
     levels: tuple[LevelGeometry, ...]
     grids: tuple[Grid, ...]
     scales: tuple[Tensor, ...]
+    extents: tuple[BatchSizes, ...]
 
 
 class InputProjection(nn.Module):
@@ -59,7 +61,7 @@ class InputProjection(nn.Module):
 
     def forward(self, maps: dict[str, Tensor], sizes: BatchSizes, padded: bool) -> Tokens:
         features, positions, padding = [], [], []
-        grids, scales, shapes = [], [], []
+        grids, scales, shapes, extents = [], [], [], []
         for index, (level, project) in enumerate(zip(self.levels, self.projections, strict=True)):
             source = maps["c5" if level.name == "c6" else level.name]
             if level.name == "c6" and padded:
@@ -74,6 +76,7 @@ class InputProjection(nn.Module):
             positions.append(position.to(projected.dtype))
             padding.append(~cells.mask(height, width).flatten(1))
             shapes.append((height, width))
+            extents.append(cells)
             grids.append(Grid.of_map(height, width, level.offset, like=projected))
             scales.append(torch.stack([sizes.width, sizes.height], dim=-1).to(projected.dtype) / level.stride)
         return Tokens(
@@ -85,4 +88,5 @@ class InputProjection(nn.Module):
             levels=self.levels,
             grids=tuple(grids),
             scales=tuple(scales),
+            extents=tuple(extents),
         )

@@ -2,8 +2,9 @@
 
     centre      c = sigmoid(z) * (w, h) / stride                      z = MLP(O_q), cells (x, y)             (E2)
     offset      c_h = c + dw_h, cells of the level                    one per head and level                 (E6)
-    spread      s = FC(O_q), starts at exactly 1                      fixed / single / independent           (E3)
+    spread      s = FC(O_q), starts at exactly 1                      fixed / single / independent / product (E3)
     log G(i,j)  = -(x_i - c_x)^2 A_x - (y_j - c_y)^2 A_y              A = 1 / (beta s^2), or s^2 / beta       (E4)
+                  and with "product" - (x_i - c_x)^2 (y_j - c_y)^2 A_xy, from a third spread (released code's type4)
 
 A map is carried as its centre and precision A [B, N, M, 2] per level, never as [queries, cells]; `log_weight_map`
 draws it for the explicit form, for pictures and as the oracle. |s| of a width counts as at least `SMALLEST`, below
@@ -26,10 +27,14 @@ SMALLEST = 0.1
 
 
 class WeightMap(NamedTuple):
-    """log G of one level by its parameters: centre and precision [B, N, M or 1, 2] (x, y), in cells and 1/cells^2."""
+    """log G of one level by its parameters: centre and precision [B, N, M or 1, 2] (x, y), in cells and 1/cells^2.
+
+    product: A_xy [B, N, M or 1] in 1/cells^4, or None: log G is then no sum over x and y and cannot be folded.
+    """
 
     centre: Tensor
     precision: Tensor
+    product: Tensor | None = None
 
 
 class CentreHead(nn.Sequential):
@@ -52,17 +57,18 @@ class WeightMapHead(nn.Module):
         self.factors = tuple(config.level_factors or (1.0,) * self.levels)
         count = self.levels * self.heads
         self.offset = nn.Linear(config.d_model, count * 2) if config.modulation == "multi-head" else None
-        outputs = {"fixed": 0, "single": 1, "independent": 2}[config.spread]
+        outputs = {"fixed": 0, "single": 1, "independent": 2, "product": 3}[config.spread]
         self.spread = nn.Linear(config.d_model, count * outputs) if outputs else None
 
     def _per_head(self, values: Tensor) -> Tensor:
         return values.unflatten(-1, (self.levels, self.heads, -1))
 
     def spreads(self, query: Tensor) -> Tensor:
-        """Spreads s [B, N, L, M, 2] (x, y), sign and all."""
+        """Spreads s [B, N, L, M, 2 or 3] (x, y, product), sign and all."""
         if self.spread is None:
             return query.new_ones(*query.shape[:2], self.levels, self.heads, 2)
-        return self._per_head(self.spread(query)).expand(-1, -1, -1, -1, 2)
+        spreads = self._per_head(self.spread(query))
+        return spreads.expand(-1, -1, -1, -1, max(2, spreads.shape[-1]))
 
     def forward(self, query: Tensor, centre_logit: Tensor, scales: tuple[Tensor, ...]) -> list[WeightMap]:
         query = at_least_float32(query)
@@ -79,16 +85,21 @@ class WeightMapHead(nn.Module):
             centre_cells = centre * scale[:, None, None]
             if offsets is not None:
                 centre_cells = centre_cells + offsets[:, :, level]
-            maps.append(WeightMap(centre_cells, multiplier[:, :, level] * (factor / self.bandwidth)))
+            precision = multiplier[:, :, level] * (factor / self.bandwidth)
+            product = precision[..., 2] if precision.shape[-1] == 3 else None
+            maps.append(WeightMap(centre_cells, precision[..., :2], product))
         return maps
 
 
 def log_weight_map(weight_map: WeightMap, grid: Grid) -> Tensor:
     """E4 written out: log G [B, N, M, H, W] <= 0."""
     centre, precision = weight_map.centre[..., None], weight_map.precision[..., None]
-    along_x = (grid.x - centre[..., 0, :]) ** 2 * precision[..., 0, :]
-    along_y = (grid.y - centre[..., 1, :]) ** 2 * precision[..., 1, :]
-    return -(along_y[..., :, None] + along_x[..., None, :])
+    along_x = (grid.x - centre[..., 0, :]) ** 2
+    along_y = (grid.y - centre[..., 1, :]) ** 2
+    squares = (along_y * precision[..., 1, :])[..., :, None] + (along_x * precision[..., 0, :])[..., None, :]
+    if weight_map.product is None:
+        return -squares
+    return -(squares + along_y[..., :, None] * along_x[..., None, :] * weight_map.product[..., None, None])
 
 
 def direction_offsets(levels: int, heads: int, device: torch.device) -> Tensor:

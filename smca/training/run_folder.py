@@ -4,13 +4,12 @@
     RUN/metrics.jsonl    one object an epoch         RUN/tensorboard
     RUN/best, RUN/last   MODELs                      RUN/checkpoints   what `smca resume` goes on from
 
-Every file appears complete or not at all; a MODEL is written beside its place and swapped in.
+Every file appears complete or not at all.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from transformers import PreTrainedModel
 
 from smca.errors import OutputError
 from smca.files import read_json, write_atomically, write_json
+from smca.inference.saving import save_model
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.training.request import TrainRequest
 
@@ -63,17 +63,4 @@ class RunFolder:
 
     def write_model(self, name: str, model: PreTrainedModel, processor: SmcaImageProcessor) -> None:
         """Put a MODEL at RUN/name."""
-        place, fresh, old = (self.path / part for part in (name, f".{name}.new", f".{name}.old"))
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        try:
-            model.save_pretrained(fresh)
-            processor.save_pretrained(fresh)
-            if place.exists():
-                place.rename(old)
-            fresh.rename(place)
-        except OSError as error:
-            if old.exists() and not place.exists():
-                old.rename(place)
-            raise OutputError(f"cannot write the model {place}: {error.strerror or error}") from error
-        shutil.rmtree(old, ignore_errors=True)
+        save_model(model, processor, self.path / name)

@@ -1,8 +1,8 @@
 """Where weights come from: ImageNet's for a backbone, a file of a backbone, a MODEL to start from.
 
 Nothing is fetched unless "imagenet" was asked for; what cannot be had is a WeightsError that names the other choices.
-A file may be safetensors or a PyTorch state dict (read with weights_only). EfficientNet-Lite0's names of its original
-network are translated to timm's.
+A file may be safetensors or a PyTorch state dict (interchange/checkpoint.py). EfficientNet-Lite0's names of its
+original network are translated to timm's.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import timm
 import torch
 import torchvision
 from huggingface_hub import constants as hub
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from smca.errors import WeightsError
 from smca.inference.loading import load
+from smca.interchange.checkpoint import read_checkpoint
 from smca.modeling.backbone import RESNETS, Backbone
 from smca.modeling.detector import SmcaForObjectDetection
 
@@ -36,7 +36,7 @@ def load_backbone(backbone: Backbone, name: str, source: str) -> str:
     """Fill the backbone from `source` ("none", "imagenet" or a path) and say what was done."""
     if source == "none":
         return "backbone: random weights"
-    weights = _imagenet(name) if source == "imagenet" else _read(Path(source))
+    weights = _imagenet(name) if source == "imagenet" else _tensors_in(Path(source))
     wanted = {
         key: value for key, value in backbone.body.state_dict().items() if not key.endswith("num_batches_tracked")
     }
@@ -94,15 +94,11 @@ def _reachable(address: str) -> bool:
         return False
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _tensors_in(path: Path) -> dict[str, Tensor]:
     try:
-        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise WeightsError(f"cannot read weights from {path} ({reason}); {OTHERS}") from error
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise WeightsError(f"{path} holds a {type(found).__name__}, not tensors by name; {OTHERS}")
-    return {key: value for key, value in found.items() if isinstance(value, Tensor)}
+        return read_checkpoint(path).tensors
+    except WeightsError as error:
+        raise WeightsError(f"{error}; {OTHERS}") from error
 
 
 def _translated(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:

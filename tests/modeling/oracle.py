@@ -70,10 +70,11 @@ def initial_centre(logit: Array, width: float, height: float, stride: int) -> tu
 
 
 class Spread(NamedTuple):
-    """E3."""
+    """E3; `product` is that of the released code's type4."""
 
     x: float
     y: float
+    product: float | None = None
 
 
 def log_gaussian(
@@ -81,9 +82,10 @@ def log_gaussian(
 ) -> float:
     """E4 at the point (i, j); `inverse`: the released code's form."""
     square_x, square_y = (i - centre[0]) ** 2, (j - centre[1]) ** 2
-    if inverse:
-        return -(square_x * spread.x**2 + square_y * spread.y**2) / beta
-    return -square_x / (beta * spread.x**2) - square_y / (beta * spread.y**2)
+    pairs = [(square_x, spread.x), (square_y, spread.y)]
+    if spread.product is not None:
+        pairs.append((square_x * square_y, spread.product))
+    return -sum(square * s**2 if inverse else square / s**2 for square, s in pairs) / beta
 
 
 def attend(query: Array, keys: Array, values: Array, bias: list[float] | None, hidden: list[bool]) -> Array:

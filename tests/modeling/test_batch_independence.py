@@ -30,6 +30,13 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "fine levels": {"levels": ("c3", "c4")},
     "unshared encoder": {"shared_attention": False, "shared_ffn": False},
     "pre-norm": {"pre_norm": True},
+    "depthwise encoder": {"encoder": ("depthwise", "depthwise")},
+    "released multi-scale": {
+        "levels": ("c3", "c4", "c5", "c6"),
+        "encoder": ("depthwise", "multi", "depthwise"),
+        "halve_finest": True,
+    },
+    "product spread": {"spread": "product", "spread_form": "inverse-width", "cell_position": "integer"},
     "no modulation": {"modulation": "none"},
     "DETR": {"modulation": "none", "box_prior": False, "levels": ("c5",), "encoder": ("intra",)},
     "resnet18": {"backbone": "resnet18", "backbone_norm": "frozen"},

@@ -48,7 +48,7 @@ class Case:
     padding: Tensor | None
 
     def leaves(self) -> list[Tensor]:
-        return [self.query, self.key, self.value, *self.weight_map]
+        return [self.query, self.key, self.value, self.weight_map.centre, self.weight_map.precision]
 
     def to(self, dtype: torch.dtype) -> Case:
         query, key, value, centre, precision = (x.detach().to(dtype).requires_grad_() for x in self.leaves())
@@ -155,7 +155,7 @@ def test_both_forms_and_their_gradients_equal_the_scalar_loop(padded: bool) -> N
         for b, m, n in np.ndindex(2, 2, 3):
             seen = np.ones(len(cells), bool) if case.padding is None else ~case.padding[b].numpy()
             q, k, v = (x.detach().numpy()[b, m] for x in (case.query, case.key, case.value))
-            centre, precision = (x[b, n, m].detach().numpy() for x in case.weight_map)
+            centre, precision = (x[b, n, m].detach().numpy() for x in case.weight_map[:2])
             visible = [cell for cell, see in zip(cells, seen, strict=True) if see]
             bias = [-sum(precision[a] * (cell[a] - centre[a]) ** 2 for a in range(2)) for cell in cells]
             wanted = oracle.attend(q[n], k, v, bias, list(~seen))
@@ -280,7 +280,7 @@ def test_levels_are_attended_apart_and_added_by_their_weight(modulation: str, se
             for head in range(2):
                 bias = None
                 if maps is not None:
-                    centre, precision = (x[b, n, min(head, x.shape[2] - 1)].tolist() for x in maps[level])
+                    centre, precision = (x[b, n, min(head, x.shape[2] - 1)].tolist() for x in maps[level][:2])
                     grid = tokens.grids[level]
                     bias = [
                         -precision[0] * (float(x) - centre[0]) ** 2 - precision[1] * (float(y) - centre[1]) ** 2

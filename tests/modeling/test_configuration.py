@@ -25,7 +25,16 @@ CHOICES = {
     for name, hint in SmcaConfig.__annotations__.items()
     if name in ("backbone_norm", "modulation", "spread", "spread_form", "cell_position", "class_loss")
 }
-SWITCHES = ("dilation", "shared_attention", "shared_ffn", "pre_norm", "scale_selection", "box_prior", "query_norm")
+SWITCHES = (
+    "dilation",
+    "halve_finest",
+    "shared_attention",
+    "shared_ffn",
+    "pre_norm",
+    "scale_selection",
+    "box_prior",
+    "query_norm",
+)
 LEVEL_SETS = [levels for count in range(1, 5) for levels in combinations(LEVELS, count)]
 
 

@@ -32,7 +32,7 @@ def block(kind: str, **switches: Any) -> tuple[Encoder, Tokens]:
 @pytest.mark.parametrize(("shared_attention", "shared_ffn"), SHARING)
 def test_a_block_equals_the_scalar_loop(kind: str, shared_attention: bool, shared_ffn: bool) -> None:
     encoder, tokens = block(kind, shared_attention=shared_attention, shared_ffn=shared_ffn)
-    found = encoder(tokens)
+    found = encoder(tokens).features
     assert tokens.padding is not None
     levels = [level for level, length in enumerate(tokens.lengths) for _ in range(length)]
     for image in range(2):
@@ -47,8 +47,8 @@ def reach(encoder: Encoder, tokens: Tokens, level: int) -> list[bool]:
     """Whether a change of one level's features changes each level's output."""
     parts = list(tokens.features.split(tokens.lengths, dim=1))
     parts[level] = parts[level] + torch.randn_like(parts[level])
-    before = encoder(tokens)
-    after = encoder(dataclasses.replace(tokens, features=torch.cat(parts, dim=1)))
+    before = encoder(tokens).features
+    after = encoder(dataclasses.replace(tokens, features=torch.cat(parts, dim=1))).features
     return [not torch.equal(a, b) for a, b in zip(*(x.split(tokens.lengths, 1) for x in (before, after)), strict=True)]
 
 
@@ -69,7 +69,7 @@ def test_what_lies_in_padding_reaches_nothing(kind: str) -> None:
     assert tokens.padding is not None
     noise = torch.randn_like(tokens.features) * tokens.padding[..., None]
     noisy = dataclasses.replace(tokens, features=tokens.features + noise)
-    before, after = encoder(tokens), encoder(noisy)
+    before, after = encoder(tokens).features, encoder(noisy).features
     seen = ~tokens.padding
     torch.testing.assert_close(after[seen], before[seen], rtol=0, atol=1e-12)
 
@@ -81,13 +81,13 @@ def test_positions_go_to_queries_and_keys_only() -> None:
     for projection in first.query_key.parameters():
         torch.nn.init.zeros_(projection)
     moved = dataclasses.replace(tokens, positions=torch.randn_like(tokens.positions))
-    assert torch.equal(encoder(tokens), encoder(moved))
+    assert torch.equal(encoder(tokens).features, encoder(moved).features)
 
 
 def test_an_encoder_without_blocks_changes_nothing() -> None:
     config = small_config(encoder=())
     tokens = random_tokens(config, SIZES)
-    assert torch.equal(Encoder(config)(tokens), tokens.features)
+    assert torch.equal(Encoder(config)(tokens).features, tokens.features)
 
 
 def trainable(**switches: Any) -> float:
@@ -119,7 +119,7 @@ def test_dropout_of_attention_acts_in_training_only() -> None:
     encoder, tokens = block("intra", attention_dropout=0.5)
 
     def twice() -> tuple[Tensor, Tensor]:
-        return encoder(tokens), encoder(tokens)
+        return encoder(tokens).features, encoder(tokens).features
 
     assert torch.equal(*twice())
     encoder.train()

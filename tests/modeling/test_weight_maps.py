@@ -21,14 +21,15 @@ STRIDES = {"c4": 16, "c5": 32, "c6": 64}
 
 
 def spread_of(head: WeightMapHead, config: SmcaConfig, query: np.ndarray, level: int, which: int) -> oracle.Spread:
-    """E3 read from the layer's outputs: level-major, then head, then (x, y)."""
+    """E3 read from the layer's outputs: level-major, then head, then (x, y) or (x, y, product)."""
     if head.spread is None:
         return oracle.Spread(1.0, 1.0)
     s = oracle.linear(head.spread, query)
     index = level * head.heads + which
     if config.spread == "single":
         return oracle.Spread(s[index], s[index])
-    return oracle.Spread(s[2 * index], s[2 * index + 1])
+    share = 3 if config.spread == "product" else 2
+    return oracle.Spread(*s[share * index : share * (index + 1)])
 
 
 def offset_of(head: WeightMapHead, query: np.ndarray, level: int, which: int) -> tuple[float, float]:
@@ -46,7 +47,7 @@ def scales_of() -> tuple[Tensor, ...]:
 FORMS = [
     {"modulation": modulation, "spread": spread, "spread_form": form}
     for modulation, spread, form in product(
-        ("head-shared", "multi-head"), ("fixed", "single", "independent"), ("width", "inverse-width")
+        ("head-shared", "multi-head"), ("fixed", "single", "independent", "product"), ("width", "inverse-width")
     )
 ]
 
@@ -123,4 +124,4 @@ def test_weight_maps_are_float32_under_autocast() -> None:
     head = stir(WeightMapHead(small_config()))
     with torch.autocast("cpu", torch.bfloat16):
         maps = head(torch.randn(1, 2, 16).bfloat16(), torch.zeros(1, 2, 2), tuple(s.float() for s in scales_of()))
-    assert {values.dtype for one in maps for values in one} == {torch.float32}
+    assert {values.dtype for one in maps for values in one[:2]} == {torch.float32}
