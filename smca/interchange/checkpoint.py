@@ -44,24 +44,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _read(path: Path) -> Any:
+    if _beginning(path).lstrip().startswith(b"<"):
+        raise WeightsError(f"{path} is a web page, not a checkpoint; its download went wrong")
     try:
-        if _beginning(path).lstrip().startswith(b"<"):
-            raise WeightsError(f"{path} is a web page, not a checkpoint; its download went wrong")
         if path.suffix == ".safetensors":
             return load_file(path)
         with torch.serialization.safe_globals([Namespace]):
             return torch.load(path, "cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
-    except WeightsError:
-        raise
     except Exception as error:
         raise WeightsError(f"cannot read weights from {path}: {_reason(error)}") from error
 
 
 def _beginning(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(256)
+    try:
+        with path.open("rb") as file:
+            return file.read(256)
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 from smca.training import launch
 from smca.training.request import TrainRequest
 from tests.cli.conftest import Smca
+from tests.interchange.checkpoints import detr_shapes, write
 
 NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
@@ -67,6 +68,18 @@ def test_an_evaluation_prints_writes_and_reports(smca: Smca, tmp_path: Path, mod
     assert set(NUMBERS) <= set(numbers)
     assert all(name in out and name in page for name in NUMBERS)
     assert page.count("<figure") == 4
+
+
+def test_a_checkpoint_becomes_a_model_and_what_is_new_is_listed(smca: Smca, tmp_path: Path) -> None:
+    source = write(tmp_path / "detr.pth", detr_shapes())
+    status, out, _ = smca("convert", source, "out")
+    lines = out.splitlines()
+    assert status == 0
+    assert lines[0].startswith("DETR: ")
+    assert "80 classes" in lines[0]
+    assert "  decoder.layers.0.centre.0.weight" in lines
+    assert lines[-1] == "out"
+    assert smca("predict", "out", photo(tmp_path), "--out", "predicted")[0] == 0
 
 
 def test_an_explanation_shows_every_detection(smca: Smca, tmp_path: Path, model: Path) -> None:
@@ -152,6 +165,9 @@ def test_a_printed_configuration_is_yaml_with_the_options_applied(smca: Smca) ->
         ("explain {model} nowhere.jpg", "nowhere.jpg"),
         ("explain {model} {text}", "text.jpg"),
         ("data scenes {scenes} --images 8", "in use"),
+        ("convert nowhere.pth out", "nowhere.pth"),
+        ("convert {text} out", "is not a checkpoint"),
+        ("convert {model}/model.safetensors out", "another architecture"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing_behind(
