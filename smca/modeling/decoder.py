@@ -5,8 +5,9 @@
     target = norm2(target + co-attention(target + query position, tokens))                                (E5, E8)
     target = norm3(target + FFN(target))
 
-A `Reference` says where each query looks. Layer 0 makes it from O_q (E2) and every layer hands it on, so a layer that
-re-centres or sizes it fits in without touching the others. Since target = 0 at layer 0, it is a learned anchor.
+A `Reference` says where each query looks. Layer 0 makes it from O_q (E2) and every layer hands it on; since target = 0
+at layer 0, it is a learned anchor, the same for every image. With `recentre` (ours) a layer hands on the centre of the
+box it predicts instead, without gradient, so the next one looks from there and E9 refines it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from smca.modeling.co_attention import CoAttention, key_features
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.encoder import self_attention
 from smca.modeling.encoder_block import FeedForward
+from smca.modeling.heads import BoxHead
 from smca.modeling.input_projection import Tokens
 from smca.modeling.precision import at_least_float32
 from smca.modeling.scale_selection import ScaleSelection
@@ -123,6 +125,12 @@ class Decoded:
     references: list[Reference | None]
     traces: list[LayerTrace]
 
+    @property
+    def centre_logits(self) -> Tensor | None:
+        """Logits [L, B, N, 2] of the centres that the layers looked from; None without a centre."""
+        found = [reference.centre_logit for reference in self.references if reference is not None]
+        return torch.stack(found) if found else None
+
 
 class Decoder(nn.Module):
     """Query embeddings and layers: Tokens -> Decoded."""
@@ -132,8 +140,9 @@ class Decoder(nn.Module):
         self.query_position = nn.Embedding(config.num_queries, config.d_model)
         self.layers = nn.ModuleList(DecoderLayer(config, first=index == 0) for index in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.d_model)
+        self.recentre = config.recentre
 
-    def forward(self, tokens: Tokens, explicit: bool = False) -> Decoded:
+    def forward(self, tokens: Tokens, box_head: BoxHead, explicit: bool = False) -> Decoded:
         position = self.query_position.weight.expand(len(tokens.features), -1, -1)
         target, reference = torch.zeros_like(position), None
         paddings = [None] * len(tokens.grids) if tokens.padding is None else tokens.padding.split(tokens.lengths, 1)
@@ -144,4 +153,12 @@ class Decoder(nn.Module):
             outputs.append(self.norm(target))
             references.append(reference)
             traces.append(trace)
+            if self.recentre and reference is not None:
+                reference = Reference(_centre_of_box(box_head, outputs[-1], reference))
         return Decoded(torch.stack(outputs), references, traces)
+
+
+@torch.no_grad()
+def _centre_of_box(box_head: BoxHead, output: Tensor, reference: Reference) -> Tensor:
+    """Logit [B, N, 2] of the centre of the boxes that a layer's normalised output [B, N, C] predicts."""
+    return box_head.logit(output, reference.centre_logit)[..., :2]

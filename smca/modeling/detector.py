@@ -75,10 +75,9 @@ class SmcaForObjectDetection(PreTrainedModel):
     ) -> SmcaObjectDetectionOutput:
         """`num_boxes` replaces the number of boxes that divides the loss; `intermediates` asks for what queries saw."""
         tokens = self.encoder(self.tokens(pixel_values, pixel_mask))
-        decoded = self.decoder(tokens, explicit=intermediates)
-        reference = decoded.references[0]
+        decoded = self.decoder(tokens, self.box_head, explicit=intermediates)
         logits = self.class_head(decoded.outputs)
-        boxes = self.box_head(decoded.outputs, None if reference is None else reference.centre_logit)
+        boxes = self.box_head(decoded.outputs, decoded.centre_logits)
         output = SmcaObjectDetectionOutput(logits=logits[-1], pred_boxes=boxes[-1])
         if labels is not None:
             output.loss, output.loss_parts = self.criterion(logits, boxes, labels, num_boxes)
@@ -104,10 +103,9 @@ class SmcaForObjectDetection(PreTrainedModel):
     def _intermediates(tokens: Tokens, decoded: Decoded, logits: Tensor, boxes: Tensor) -> Intermediates:
         traces = decoded.traces
         levels = range(len(tokens.levels))
-        references = [reference.centre_logit.sigmoid() for reference in decoded.references if reference is not None]
         return Intermediates(
             level_names=tuple(level.name for level in tokens.levels),
-            centres=torch.stack(references) if references else None,
+            centres=None if decoded.centre_logits is None else decoded.centre_logits.sigmoid(),
             weight_maps=[
                 torch.stack(
                     [log_weight_map(t.weight_maps[level], tokens.grids[level]).exp() for t in traces if t.weight_maps]

@@ -25,7 +25,7 @@ class ClassHead(nn.Linear):
 
 
 class BoxHead(nn.Module):
-    """[L, B, N, C] and the centre's logit [B, N, 2] (None: no box prior) -> boxes [L, B, N, 4]."""
+    """[..., B, N, C] and the centre's logit [..., B, N, 2] (None: no box prior) -> boxes [..., B, N, 4]."""
 
     def __init__(self, channels: int, box_prior: bool) -> None:
         super().__init__()
@@ -39,7 +39,11 @@ class BoxHead(nn.Module):
         )
 
     def forward(self, decoded: Tensor, centre_logit: Tensor | None) -> Tensor:
+        return self.logit(decoded, centre_logit).sigmoid()
+
+    def logit(self, decoded: Tensor, centre_logit: Tensor | None) -> Tensor:
+        """Boxes before the sigmoid."""
         logit = at_least_float32(self.mlp(decoded))
         if self.box_prior and centre_logit is not None:
             logit = logit + F.pad(centre_logit, (0, 2))
-        return logit.sigmoid()
+        return logit

@@ -30,6 +30,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "fine levels": {"levels": ("c3", "c4")},
     "unshared encoder": {"shared_attention": False, "shared_ffn": False},
     "pre-norm": {"pre_norm": True},
+    "re-centred": {"recentre": True, "decoder_layers": 3},
     "depthwise encoder": {"encoder": ("depthwise", "depthwise")},
     "released multi-scale": {
         "levels": ("c3", "c4", "c5", "c6"),

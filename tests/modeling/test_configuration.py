@@ -34,6 +34,7 @@ SWITCHES = (
     "scale_selection",
     "box_prior",
     "query_norm",
+    "recentre",
 )
 LEVEL_SETS = [levels for count in range(1, 5) for levels in combinations(LEVELS, count)]
 

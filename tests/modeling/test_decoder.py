@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from smca.modeling.decoder import Decoded, Decoder
+from smca.modeling.heads import BoxHead
 from smca.modeling.input_projection import Tokens
 from smca.modeling.scale_selection import ScaleSelection
 from tests.modeling import oracle
@@ -19,6 +20,9 @@ SIZES = [(60, 100), (90, 50)]
 
 def layers_of(module: Decoder) -> list[Any]:
     return list(module.layers)
+
+
+HEAD = stir(BoxHead(16, box_prior=True)).double()
 
 
 def decoder(**switches: Any) -> tuple[Decoder, Tokens]:
@@ -47,7 +51,7 @@ def levels_of(tokens: Tokens, image: int) -> list[oracle.Level]:
 @pytest.mark.parametrize("explicit", [True, False])
 def test_all_layers_equal_the_scalar_loop(explicit: bool) -> None:
     module, tokens = decoder()
-    found = module(tokens, explicit=explicit)
+    found = module(tokens, HEAD, explicit=explicit)
     for image in range(2):
         outputs, centres = oracle.decoder(module, levels_of(tokens, image), beta=8.0)
         assert found.references[0] is not None
@@ -67,7 +71,7 @@ def test_scale_weights_are_a_softmax_of_one_layer() -> None:
 
 def run(**switches: Any) -> tuple[Decoder, Decoded]:
     module, tokens = decoder(**switches)
-    return module, module(tokens, explicit=True)
+    return module, module(tokens, HEAD, explicit=True)
 
 
 def test_only_the_first_layer_makes_centres_and_all_layers_use_them() -> None:
@@ -83,6 +87,30 @@ def test_the_first_centre_is_the_same_for_every_image() -> None:
     assert found.references[0] is not None
     first, second = found.references[0].centre_logit
     torch.testing.assert_close(first, second, rtol=0, atol=1e-12)
+
+
+def test_recentred_maps_stand_on_the_box_of_the_layer_before() -> None:
+    module, found = run(recentre=True, decoder_layers=3)
+    tokens = decoder()[1]
+    for before, output, after in zip(found.references, found.outputs, found.references[1:], strict=False):
+        assert before is not None
+        assert after is not None
+        box = HEAD(output, before.centre_logit)
+        torch.testing.assert_close(after.centre_logit.sigmoid(), box[..., :2])
+        assert not after.centre_logit.requires_grad
+    offset = layers_of(module)[1].weight_map.offset
+    torch.nn.init.zeros_(offset.weight)
+    torch.nn.init.zeros_(offset.bias)
+    again = module(tokens, HEAD)
+    assert again.references[1] is not None
+    centre = again.references[1].centre_logit.sigmoid()[:, :, None]
+    for one, scale in zip(again.traces[1].weight_maps or [], tokens.scales, strict=True):
+        torch.testing.assert_close(one.centre, (centre * scale[:, None, None]).expand_as(one.centre))
+
+
+def test_without_a_centre_there_is_nothing_to_recentre() -> None:
+    _, found = run(recentre=True, modulation="none", box_prior=False)
+    assert found.centre_logits is None
 
 
 @pytest.mark.parametrize(
@@ -115,5 +143,5 @@ def test_pre_norm_normalises_before_each_step() -> None:
         for last in (layer.self_attention.output, layer.co_attention.output, layer.ffn[-1]):
             torch.nn.init.zeros_(last.weight)
             torch.nn.init.zeros_(last.bias)
-    outputs = module(tokens).outputs
+    outputs = module(tokens, HEAD).outputs
     torch.testing.assert_close(outputs, module.norm.bias.expand_as(outputs))

@@ -55,10 +55,8 @@ def predict(model: SmcaForObjectDetection, golden: Golden, features: Tensor) -> 
     """Logits and boxes of all layers from features that go straight into the input projection."""
     height, width = (torch.tensor(extents) for extents in zip(*golden.case["sizes"], strict=True))
     tokens = model.input_projection({"c5": features}, BatchSizes(height=height, width=width), True)
-    decoded = model.decoder(model.encoder(tokens))
-    reference = decoded.references[0]
-    assert reference is not None
-    return model.class_head(decoded.outputs), model.box_head(decoded.outputs, reference.centre_logit)
+    decoded = model.decoder(model.encoder(tokens), model.box_head)
+    return model.class_head(decoded.outputs), model.box_head(decoded.outputs, decoded.centre_logits)
 
 
 @PRECISIONS

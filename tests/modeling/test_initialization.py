@@ -36,7 +36,7 @@ def test_sigma_is_two_cells(model: SmcaForObjectDetection) -> None:
     """exp(-d^2 / (2 sigma^2)) at d = 2 is exp(-1/2)."""
     with torch.no_grad():
         tokens = model.tokens(picture(128, 128)[None], None)
-        trace = model.decoder(tokens, explicit=True).traces[0]
+        trace = model.decoder(tokens, model.box_head, explicit=True).traces[0]
     assert trace.weight_maps is not None
     for one in trace.weight_maps:
         sigma = (2 * one.precision) ** -0.5
