@@ -137,6 +137,7 @@ class Backbone(nn.Module):
 
     def __init__(self, config: SmcaConfig) -> None:
         super().__init__()
+        self.config = config
         trunk = build_trunk(config)
         wanted = {"c5" if level == "c6" else level for level in config.levels}
         layers = _probed(trunk, config.backbone)
@@ -144,6 +145,7 @@ class Backbone(nn.Module):
         if missing := wanted - set(levels):
             raise ConfigurationError(f"backbone '{config.backbone}' has no {sorted(missing)}; it has {sorted(levels)}")
         self.body = trunk.network
+        self.empty = any(parameter.is_meta for parameter in self.body.parameters())
         self.order = tuple(levels)
         self.levels = {name: level for name, level in levels.items() if name in wanted}
         self.one_by_one = reads_everywhere(self.body)

@@ -120,6 +120,7 @@ class SmcaConfig(PreTrainedConfig):
         if self.id2label is None:
             kwargs.setdefault("num_labels", 91)
         super().__post_init__(**kwargs)
+        self.is_encoder_decoder = True  # to transformers: outputs name encoder and decoder apart
 
     def _refuse_unknown(self, options: dict[str, Any]) -> None:
         """A misspelt switch is an error; a saved config (it states its transformers_version) may hold more."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from smca.modeling.co_attention import CoAttention, key_features
 from smca.modeling.configuration import SmcaConfig
@@ -38,15 +39,27 @@ class Reference:
 
 @dataclass
 class LayerTrace:
-    """What one layer saw, for pictures: weight maps by level, co-attention by level, scale weights."""
+    """What one layer saw: weight maps by level, co-attention by level, scale weights, self-attention [B, M, N, N].
+
+    The two attentions are there in the explicit form only.
+    """
 
     weight_maps: list[WeightMap] | None = None
     co_attention: list[Tensor] = field(default_factory=list)
     scale_weights: Tensor | None = None
+    self_attention: Tensor | None = None
+
+    def whole_co_attention(self) -> Tensor:
+        """E8 over all levels at once: alpha_l times the attention of level l, [B, M, N, S]; rows sum to 1."""
+        levels = [level.flatten(-2).transpose(1, 2) for level in self.co_attention]
+        if self.scale_weights is None:
+            return torch.cat(levels, dim=-1) / len(levels)
+        shares = self.scale_weights[:, None].split(1, dim=-1)
+        return torch.cat([share * level for share, level in zip(shares, levels, strict=True)], dim=-1)
 
 
 class SelfAttention(nn.Module):
-    """Attention among the queries: Q = K = target + position, V = target."""
+    """Attention among the queries: Q = K = target + position, V = target; probabilities in the explicit form."""
 
     def __init__(self, channels: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -56,24 +69,28 @@ class SelfAttention(nn.Module):
         self.value = nn.Linear(channels, channels)
         self.output = nn.Linear(channels, channels)
 
-    def forward(self, target: Tensor, position: Tensor) -> Tensor:
+    def forward(self, target: Tensor, position: Tensor, explicit: bool) -> tuple[Tensor, Tensor | None]:
         query, key = self.query_key(target + position).chunk(2, dim=-1)
         dropout = self.dropout if self.training else 0.0
-        return self.output(self_attention(query, key, self.value(target), self.heads, None, dropout))
+        value = self.value(target)
+        attended, probability = self_attention(query, key, value, self.heads, None, dropout, explicit)
+        return self.output(attended), probability
 
 
-class DecoderLayer(nn.Module):
-    """One layer; the first owns the centre MLP."""
+class DecoderLayer(GradientCheckpointingLayer):
+    """One layer, a unit of activation checkpointing; the first owns the centre MLP."""
 
     def __init__(self, config: SmcaConfig, first: bool) -> None:
         super().__init__()
         channels = config.d_model
         modulated = config.modulation != "none"
-        self.pre_norm = config.pre_norm
-        self.query_norm = nn.LayerNorm(channels) if config.query_norm else nn.Identity()
-        self.centre = CentreHead(channels, config.centre_layers) if first and config.uses_centre else None
-        self.weight_map = WeightMapHead(config) if modulated else None
+        centres = first and config.uses_centre
         selects = config.scale_selection and len(config.levels) > 1
+        self.pre_norm = config.pre_norm
+        normed = config.query_norm and (centres or modulated or selects)  # else nothing reads O_q
+        self.query_norm = nn.LayerNorm(channels) if normed else nn.Identity()
+        self.centre = CentreHead(channels, config.centre_layers) if centres else None
+        self.weight_map = WeightMapHead(config) if modulated else None
         self.scale_selection = ScaleSelection(channels, len(config.levels)) if selects else None
         self.self_attention = SelfAttention(channels, config.num_heads, config.attention_dropout)
         self.co_attention = CoAttention(channels, config.num_heads, config.attention_dropout)
@@ -90,14 +107,11 @@ class DecoderLayer(nn.Module):
         cells: tuple[Tensor, ...],
         explicit: bool,
     ) -> tuple[Tensor, Reference | None, LayerTrace]:
-        query = self.query_norm(target + position)
-        if self.centre is not None:
-            reference = Reference(at_least_float32(self.centre(query)))
-        trace = LayerTrace()
-        if self.weight_map is not None and reference is not None:
-            trace.weight_maps = self.weight_map(query, reference.centre_logit, tokens.scales)
-        if self.scale_selection is not None:
-            trace.scale_weights = self.scale_selection(query)
+        reference, trace = self._aim(self.query_norm(target + position), reference, tokens)
+
+        def confer(of: Tensor) -> Tensor:
+            attended, trace.self_attention = self.self_attention(of, position, explicit)
+            return attended
 
         def look(of: Tensor) -> Tensor:
             attended = self.co_attention(of + position, tokens, cells, trace.weight_maps, trace.scale_weights, explicit)
@@ -105,7 +119,7 @@ class DecoderLayer(nn.Module):
             return attended.output
 
         steps = (
-            (self.norm1, lambda t: self.self_attention(t, position)),
+            (self.norm1, confer),
             (self.norm2, look),
             (self.norm3, self.ffn),
         )
@@ -115,6 +129,17 @@ class DecoderLayer(nn.Module):
             else:
                 target = norm(target + self.dropout(step(target)))
         return target, reference, trace
+
+    def _aim(self, query: Tensor, reference: Reference | None, tokens: Tokens) -> tuple[Reference | None, LayerTrace]:
+        """What O_q decides before anything is attended to: E2 in the first layer, E3, E6 and E7."""
+        if self.centre is not None:
+            reference = Reference(at_least_float32(self.centre(query)))
+        trace = LayerTrace()
+        if self.weight_map is not None and reference is not None:
+            trace.weight_maps = self.weight_map(query, reference.centre_logit, tokens.scales)
+        if self.scale_selection is not None:
+            trace.scale_weights = self.scale_selection(query)
+        return reference, trace
 
 
 @dataclass

@@ -72,7 +72,7 @@ class DepthwiseBlock(EncoderBlock):
         self.up = depthwise(channels)
         self.mix_out = PerLevel(lambda: nn.Linear(channels, channels), self.mixers)
 
-    def mix(self, features: Tensor, tokens: Tokens) -> Tensor:
+    def mix(self, features: Tensor, tokens: Tokens, explicit: bool) -> tuple[Tensor, None]:
         mixed = clean_maps(self.mix_in(features + tokens.positions, tokens.lengths), tokens)
         within = sequence([conv(one) for conv, one in zip(self.within, mixed, strict=True)])
         maps = clean_maps(within, tokens)
@@ -80,7 +80,7 @@ class DepthwiseBlock(EncoderBlock):
             self._from_finer(maps, tokens, level) + self._from_coarser(maps, tokens, level)
             for level in range(len(maps))
         ]
-        return self.mix_out(within + sequence(neighbours), tokens.lengths)
+        return self.mix_out(within + sequence(neighbours), tokens.lengths), None
 
     def _from_finer(self, maps: list[Tensor], tokens: Tokens, level: int) -> Tensor:
         if level == 0:

@@ -5,14 +5,16 @@
     t = [{"class_labels": int64 [n], "boxes": float [n, 4] (cx, cy, w, h) relative to the unpadded image}, ...]
     out.loss [], out.logits [B, N, K], out.pred_boxes [B, N, 4]
 
-An image's prediction does not depend on its batch. Raises DataError when labels do not fit the model.
+An image's prediction does not depend on its batch. Loaded in bfloat16 or float16 the backbone alone is in it. The
+attention implementations of transformers are "sdpa", the fused kernels, and "eager", every attention written out.
+Raises DataError when labels do not fit the model, ConfigurationError for checkpointing that would lose gradients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,13 +22,15 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.utils import can_return_tuple
 
 from smca.criterion.losses import LossWeights, SetCriterion
 from smca.criterion.matching import MatchingCosts
+from smca.errors import ConfigurationError
 from smca.modeling.backbone import Backbone
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.decoder import Decoded, Decoder
-from smca.modeling.encoder import Encoder
+from smca.modeling.encoder import Encoded, Encoder
 from smca.modeling.geometry import BatchSizes
 from smca.modeling.heads import BoxHead, ClassHead
 from smca.modeling.initialization import initialize
@@ -38,6 +42,9 @@ if TYPE_CHECKING:
     from smca.detections import Detections
 
 
+FLOAT32_PARTS = ("input_projection", "encoder", "decoder", "class_head", "box_head")
+
+
 class SmcaForObjectDetection(PreTrainedModel):
     """SMCA-DETR, its ablations and DETR, as `config` says."""
 
@@ -45,6 +52,8 @@ class SmcaForObjectDetection(PreTrainedModel):
     main_input_name = "pixel_values"
     base_model_prefix = ""
     accepts_loss_kwargs = False
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
 
     def __init__(self, config: SmcaConfig) -> None:
         super().__init__(config)
@@ -58,6 +67,9 @@ class SmcaForObjectDetection(PreTrainedModel):
         self.criterion = SetCriterion(
             config.class_loss, LossWeights(*weights), MatchingCosts(*weights), config.no_object_weight
         )
+        self._keep_in_fp32_modules_strict = {*FLOAT32_PARTS}
+        for name in FLOAT32_PARTS:
+            getattr(self, name).to(torch.promote_types(torch.get_default_dtype(), torch.float32))
         self.post_init()
 
     @torch.no_grad()
@@ -65,6 +77,18 @@ class SmcaForObjectDetection(PreTrainedModel):
         """Called by transformers for a new model and for what a loaded one lacks."""
         initialize(self)
 
+    def activation_checkpointing_enable(
+        self,
+        activation_checkpointing_kwargs: dict[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
+        """Recompute encoder blocks and decoder layers in the backward pass instead of keeping what they computed."""
+        if (activation_checkpointing_kwargs or {}).get("use_reentrant"):
+            raise ConfigurationError("use_reentrant is True; allowed: False (the reentrant kind would lose gradients)")
+        super().activation_checkpointing_enable(activation_checkpointing_kwargs, every_n_layers, offload)
+
+    @can_return_tuple
     def forward(
         self,
         pixel_values: Tensor,
@@ -72,10 +96,18 @@ class SmcaForObjectDetection(PreTrainedModel):
         labels: list[dict[str, Tensor]] | None = None,
         num_boxes: Tensor | None = None,
         intermediates: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
     ) -> SmcaObjectDetectionOutput:
-        """`num_boxes` replaces the number of boxes that divides the loss; `intermediates` asks for what queries saw."""
-        tokens = self.encoder(self.tokens(pixel_values, pixel_mask))
-        decoded = self.decoder(tokens, self.box_head, explicit=intermediates)
+        """`num_boxes` replaces the number of boxes that divides the loss; `intermediates` asks for what queries saw.
+
+        output_attentions, output_hidden_states: whether the output has them; None: as the configuration says.
+        """
+        attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        explicit = attentions or self.config._attn_implementation == "eager"
+        tokens = self.encoder(self.tokens(pixel_values, pixel_mask), explicit, states)
+        decoded = self.decoder(tokens, self.box_head, explicit or intermediates)
         logits = self.class_head(decoded.outputs)
         boxes = self.box_head(decoded.outputs, decoded.centre_logits)
         output = SmcaObjectDetectionOutput(logits=logits[-1], pred_boxes=boxes[-1])
@@ -83,6 +115,11 @@ class SmcaForObjectDetection(PreTrainedModel):
             output.loss, output.loss_parts = self.criterion(logits, boxes, labels, num_boxes)
         if intermediates:
             output.intermediates = self._intermediates(tokens, decoded, logits, boxes)
+        if states:
+            output.encoder_hidden_states = tokens.states
+            output.decoder_hidden_states = (torch.zeros_like(decoded.outputs[0]), *decoded.outputs)
+        if attentions:
+            self._add_attentions(output, tokens, decoded)
         return output
 
     def tokens(self, pixel_values: Tensor, pixel_mask: Tensor | None) -> Tokens:
@@ -94,10 +131,18 @@ class SmcaForObjectDetection(PreTrainedModel):
         else:
             sizes, padded = BatchSizes.of_mask(pixel_mask), True
         fill = (-width % self.backbone.multiple, -height % self.backbone.multiple)
-        pixel_values = F.pad(pixel_values, (0, fill[0], 0, fill[1]))
+        pixel_values = F.pad(pixel_values.to(self.dtype), (0, fill[0], 0, fill[1]))
         padded = padded or any(fill)
         maps = self.backbone(pixel_values, sizes if padded else None)
         return self.input_projection(maps, sizes, padded)
+
+    @staticmethod
+    def _add_attentions(output: SmcaObjectDetectionOutput, tokens: Encoded, decoded: Decoded) -> None:
+        output.encoder_attentions = tokens.attentions
+        output.decoder_attentions = tuple(
+            trace.self_attention for trace in decoded.traces if trace.self_attention is not None
+        )
+        output.cross_attentions = tuple(trace.whole_co_attention() for trace in decoded.traces)
 
     @staticmethod
     def _intermediates(tokens: Tokens, decoded: Decoded, logits: Tensor, boxes: Tensor) -> Intermediates:

@@ -3,6 +3,7 @@
     x = norm1(x + mix(x));  x = norm2(x + FFN(x))          (pre_norm: x + mix(norm1(x)), ...)
 
 How cells exchange content (`mix`) is the kind of block: attention (encoder.py) or convolution (depthwise_encoder.py).
+A block is a unit of activation checkpointing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.input_projection import Tokens
@@ -36,8 +38,8 @@ class FeedForward(nn.Sequential):
         super().__init__(nn.Linear(channels, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, channels))
 
 
-class EncoderBlock(nn.Module):
-    """Features [B, S, C] and the Tokens they belong to -> [B, S, C]; a kind of block adds `mix`."""
+class EncoderBlock(GradientCheckpointingLayer):
+    """Features [B, S, C] and the Tokens they belong to -> what `mix` returns of them; a kind of block adds `mix`."""
 
     def __init__(self, config: SmcaConfig) -> None:
         super().__init__()
@@ -51,13 +53,15 @@ class EncoderBlock(nn.Module):
         self.norm2 = PerLevel(lambda: nn.LayerNorm(channels), feed_forwards)
 
     @abstractmethod
-    def mix(self, features: Tensor, tokens: Tokens) -> Tensor:
-        """What each cell takes from others, [B, S, C]; padding reaches nothing."""
+    def mix(self, features: Tensor, tokens: Tokens, explicit: bool) -> tuple[Tensor, Tensor | None]:
+        """What each cell takes from others, [B, S, C], padding reaches nothing; and the explicit attention, if any."""
 
-    def forward(self, features: Tensor, tokens: Tokens) -> Tensor:
+    def forward(self, features: Tensor, tokens: Tokens, explicit: bool) -> tuple[Tensor, Tensor | None]:
         lengths = tokens.lengths
         if self.pre_norm:
-            features = features + self.dropout(self.mix(self.norm1(features, lengths), tokens))
-            return features + self.dropout(self.ffn(self.norm2(features, lengths), lengths))
-        features = self.norm1(features + self.dropout(self.mix(features, tokens)), lengths)
-        return self.norm2(features + self.dropout(self.ffn(features, lengths)), lengths)
+            mixed, attention = self.mix(self.norm1(features, lengths), tokens, explicit)
+            features = features + self.dropout(mixed)
+            return features + self.dropout(self.ffn(self.norm2(features, lengths), lengths)), attention
+        mixed, attention = self.mix(features, tokens, explicit)
+        features = self.norm1(features + self.dropout(mixed), lengths)
+        return self.norm2(features + self.dropout(self.ffn(features, lengths)), lengths), attention

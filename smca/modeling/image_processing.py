@@ -18,6 +18,7 @@ from torchvision.transforms.v2.functional import InterpolationMode
 from transformers import DeformableDetrImageProcessor, PreTrainedConfig
 from transformers.image_transforms import get_size_with_aspect_ratio
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, SizeDict
+from transformers.models.deformable_detr.image_processing_deformable_detr import DeformableDetrImageProcessorKwargs
 
 from smca.errors import ModelError
 from smca.modeling.outputs import SmcaObjectDetectionOutput
@@ -41,9 +42,16 @@ def pixel_statistics(backbone: str) -> PixelStatistics:
     return PixelStatistics(tuple(IMAGENET_DEFAULT_MEAN), tuple(IMAGENET_DEFAULT_STD))
 
 
+class SmcaImageProcessorKwargs(DeformableDetrImageProcessorKwargs, total=False):
+    """class_loss: the model's, "focal" or "softmax"."""
+
+    class_loss: str
+
+
 class SmcaImageProcessor(DeformableDetrImageProcessor):
     """Post-processing keeps as many (query, class) pairs as there are queries, best first."""
 
+    valid_kwargs = SmcaImageProcessorKwargs
     class_loss = "focal"
 
     @classmethod

@@ -3,6 +3,7 @@
 | part | weight | bias |
 |---|---|---|
 | every linear layer of encoder, decoder and heads | Xavier uniform | 0 |
+| layer norms | 1 | 0 |
 | query positions | N(0, 1) | |
 | level embedding | N(0, 1) | |
 | projections of the levels | Xavier uniform | 0 |
@@ -12,7 +13,8 @@
 | class head | Xavier uniform | focal: -log((1 - p) / p), p = .01; softmax: 0 |
 | box head, last layer, with the box prior | 0 | 0, 0, -2, -2: boxes start at the centre, .12 of the image wide |
 
-The backbone keeps its library's values. Functions of `transformers.initialization` leave loaded weights alone.
+The backbone keeps its library's values; one that was built without numbers, to be loaded, gets them for what its file
+lacks. Functions of `transformers.initialization` leave loaded weights alone.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from smca.modeling.backbone import Backbone, build_trunk
 from smca.modeling.decoder import Decoder, DecoderLayer
 from smca.modeling.encoder import Encoder
 from smca.modeling.heads import BoxHead, ClassHead
@@ -39,6 +42,9 @@ def initialize(model: nn.Module) -> None:
     """Set the initial values of a detector; a part that is more particular than Xavier comes after it."""
     parts = list(model.modules())
     for part in parts:
+        if isinstance(part, Backbone):
+            _library_values(part)
+    for part in parts:
         if isinstance(part, (Encoder, Decoder, InputProjection, BoxHead, ClassHead)):
             _xavier(part)
     for part in parts:
@@ -48,8 +54,22 @@ def initialize(model: nn.Module) -> None:
         _particular(part)
 
 
+def _library_values(backbone: Backbone) -> None:
+    """Copy from a new backbone what one built empty lacks, statistics and tables of no file included."""
+    tensors = (*backbone.body.named_parameters(), *backbone.body.named_buffers())
+    lacking = {name: tensor for name, tensor in tensors if not getattr(tensor, "_is_hf_initialized", False)}
+    if backbone.empty and lacking:
+        new = build_trunk(backbone.config).network
+        values = {**dict(new.named_parameters()), **dict(new.named_buffers())}
+        for name, tensor in lacking.items():
+            init.copy_(tensor, values[name])
+
+
 def _xavier(module: nn.Module) -> None:
     for part in module.modules():
+        if isinstance(part, nn.LayerNorm):
+            init.ones_(part.weight)
+            init.zeros_(part.bias)
         if isinstance(part, (nn.Linear, nn.Conv2d)):
             init.xavier_uniform_(part.weight)
             if part.bias is not None:

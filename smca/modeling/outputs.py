@@ -1,4 +1,6 @@
-"""What the model returns: the last layer's predictions, the loss, and named intermediates on request."""
+"""What the model returns: the last layer's predictions, the loss, and on request named intermediates, and states and
+attentions of every layer under the names that transformers' detectors use.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,21 @@ class Intermediates:
 
 @dataclass
 class SmcaObjectDetectionOutput(ModelOutput):
-    """loss []; loss_parts; logits [B, N, K]; pred_boxes [B, N, 4] (cx, cy, w, h) relative to the unpadded image."""
+    """loss []; loss_parts; logits [B, N, K]; pred_boxes [B, N, 4] (cx, cy, w, h) relative to the unpadded image.
+
+    The S cells of all levels stand in one row, fine to coarse. encoder_hidden_states [B, S, C] and
+    decoder_hidden_states [B, N, C] (as the heads read them): before the first layer and after each.
+    encoder_attentions [B, M, S, S], decoder_attentions [B, M, N, N], cross_attentions [B, M, N, S] (scale weights
+    included), one a layer: rows sum to 1.
+    """
 
     loss: Tensor | None = None
     loss_parts: dict[str, Tensor] | None = None
     logits: Tensor | None = None
     pred_boxes: Tensor | None = None
     intermediates: Intermediates | None = None
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    decoder_hidden_states: tuple[Tensor, ...] | None = None
+    encoder_attentions: tuple[Tensor, ...] | None = None
+    decoder_attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None

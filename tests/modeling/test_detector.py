@@ -1,4 +1,6 @@
-"""The facade: sizes of the paper's models, named intermediates, losses, saved models, reduced precision."""
+"""The facade: sizes of the paper's models, named intermediates, losses, saved models, reduced precision, and what
+transformers expects of a model: states, attentions, their implementations, checkpointing.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from transformers import AutoModelForObjectDetection
 
-from smca.errors import DataError
+from smca.errors import ConfigurationError, DataError
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.detector import SmcaForObjectDetection
 from tests.modeling.tiny import padded_batch, picture, small_model, stirred_model
@@ -131,6 +135,136 @@ def test_bfloat16_trains_finitely_and_predicts_in_float32() -> None:
     assert output.logits.dtype == output.pred_boxes.dtype == torch.float32
     torch.testing.assert_close(output.logits, exact.logits, rtol=0, atol=0.1)
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_in_half_precision_the_backbone_alone_is_loaded_so(tmp_path: Path, dtype: torch.dtype) -> None:
+    exact = stirred_model(backbone_norm="frozen")
+    exact.save_pretrained(tmp_path / "exact")
+    half = AutoModelForObjectDetection.from_pretrained(tmp_path / "exact", dtype=dtype).eval()
+    half.save_pretrained(tmp_path / "half")
+    models = (
+        half,
+        AutoModelForObjectDetection.from_pretrained(tmp_path / "half").eval(),
+        AutoModelForObjectDetection.from_config(exact.config, dtype=dtype).eval(),
+    )
+    pixels, mask = padded_batch([picture(70, 101), picture(50, 60)])
+    for model in models:
+        tensors = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+        assert {dtype} == {kind for name, kind in tensors.items() if name.startswith("backbone.")}
+        assert {torch.float32} == {kind for name, kind in tensors.items() if not name.startswith("backbone.")}
+        with torch.no_grad():
+            assert torch.equal(model(pixels, mask).logits, model(pixels.to(dtype), mask).logits)
+    with torch.no_grad():
+        torch.testing.assert_close(half(pixels, mask).logits, exact(pixels, mask).logits, rtol=0, atol=0.1)
+
+
+def attended(model: SmcaForObjectDetection) -> tuple[Any, Tensor]:
+    """Outputs with attentions for two pictures of a batch, and which cells of both are image [2, S]."""
+    pixels, mask = padded_batch([picture(70, 101), picture(50, 60)])
+    with torch.no_grad():
+        padding = model.tokens(pixels, mask).padding
+        assert padding is not None
+        return model(pixels, mask, output_attentions=True, intermediates=True), ~padding
+
+
+def test_attentions_are_probabilities_of_what_may_be_seen() -> None:
+    model = stirred_model(levels=("c4", "c5"))
+    output, image = attended(model)
+    attentions = (*output.encoder_attentions, *output.decoder_attentions, *output.cross_attentions)
+    sizes = [(35 + 12, 35 + 12)] * 2 + [(6, 6)] * 2 + [(6, 35 + 12)] * 2
+    assert [tuple(one.shape) for one in attentions] == [(2, 2, *size) for size in sizes]
+    for one in attentions:
+        torch.testing.assert_close(one.sum(dim=-1), torch.ones(one.shape[:-1]))
+    for one in (*output.encoder_attentions, *output.cross_attentions):
+        assert one.masked_select(~image[:, None, None]).abs().max() == 0
+    intra, multi = output.encoder_attentions
+    assert intra[..., :35, 35:].abs().max() == intra[..., 35:, :35].abs().max() == 0
+    assert multi[..., :35, 35:].sum() > 0
+    for one, shares in zip(output.cross_attentions, output.intermediates.scale_weights, strict=True):
+        levels = torch.stack([level.sum(dim=-1) for level in one.split((35, 12), dim=-1)], dim=-1)
+        torch.testing.assert_close(levels, shares[:, None].expand(-1, 2, -1, -1))
+
+
+def test_states_lead_from_the_projection_to_the_heads() -> None:
+    model = stirred_model(output_hidden_states=True)
+    pixels = picture(70, 90)[None]
+    with torch.no_grad():
+        output = model(pixels)
+        assert torch.equal(output.encoder_hidden_states[0], model.tokens(pixels, None).features)
+        assert torch.equal(model.class_head(output.decoder_hidden_states[-1]), output.logits)
+        assert model(pixels, output_hidden_states=False).decoder_hidden_states is None
+    assert [len(states) for states in (output.encoder_hidden_states, output.decoder_hidden_states)] == [3, 3]
+    assert output.encoder_attentions is None
+
+
+def test_eager_attention_needs_no_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = stirred_model()
+    assert model.config._attn_implementation == "sdpa"
+    pixels, mask = padded_batch([picture(70, 101), picture(50, 60)])
+    with torch.no_grad():
+        fused = model(pixels, mask)
+        monkeypatch.delattr(nn.functional, "scaled_dot_product_attention")
+        model.set_attn_implementation("eager")
+        eager = model(pixels, mask)
+    torch.testing.assert_close(eager.logits, fused.logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(eager.pred_boxes, fused.pred_boxes, rtol=0, atol=1e-5)
+
+
+def test_outputs_are_a_tuple_on_request() -> None:
+    model = stirred_model()
+    pixels = picture(70, 90)[None]
+    with torch.no_grad():
+        output = model(pixels)
+        logits, boxes = model(pixels, return_dict=False)
+    assert torch.equal(logits, output.logits)
+    assert torch.equal(boxes, output.pred_boxes)
+
+
+def gradients(model: SmcaForObjectDetection) -> dict[str, Tensor | None]:
+    """Of every parameter that trains, for one batch and one course of dropout."""
+    model.train().zero_grad()
+    torch.manual_seed(0)
+    pixels, mask = padded_batch([picture(70, 101), picture(50, 60)])
+    wanted = {"class_labels": torch.tensor([0, 2]), "boxes": torch.tensor([[0.4, 0.5, 0.3, 0.2], [0.6, 0.3, 0.2, 0.5]])}
+    model(pixels, mask, [wanted] * 2).loss.backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("switches", [{}, {"encoder": ("depthwise", "intra"), "pre_norm": True}], ids=str)
+def test_checkpointing_computes_twice_and_changes_no_gradient(switches: dict[str, Any]) -> None:
+    model: Any = stirred_model(dropout=0.1, attention_dropout=0.1, **switches)
+    runs: list[str] = []
+    for name in ("encoder.blocks.0.ffn", "decoder.layers.1.ffn"):
+        model.get_submodule(name).register_forward_hook(lambda *_, name=name: runs.append(name))
+    wanted = gradients(model)
+    assert len(runs) == 2
+    model.activation_checkpointing_enable()
+    found = gradients(model)
+    assert len(runs) == 6
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient, msg=name)
+
+
+def test_checkpointing_that_loses_gradients_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="use_reentrant"):
+        small_model().activation_checkpointing_enable({"use_reentrant": True})
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {},
+        {"modulation": "none"},
+        {"modulation": "none", "box_prior": False},
+        {"modulation": "none", "box_prior": False, "levels": ("c5",)},
+        {"spread": "fixed", "scale_selection": False},
+    ],
+    ids=str,
+)
+def test_every_parameter_is_used(switches: dict[str, Any]) -> None:
+    """Training on several devices waits for the gradient of each."""
+    assert [name for name, gradient in gradients(small_model(**switches)).items() if gradient is None] == []
 
 
 def test_frozen_stages_never_train() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,13 @@ def test_settings_survive_save_and_load(tmp_path: Path, class_loss: str) -> None
     loaded = SmcaImageProcessor.from_pretrained(tmp_path)
     assert (loaded.size["shortest_edge"], loaded.size["longest_edge"]) == (96, 200)
     assert loaded.class_loss == class_loss
+
+
+def test_the_class_loss_is_an_argument_like_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("transformers").propagate = True
+    processor().save_pretrained(tmp_path)
+    assert SmcaImageProcessor.from_pretrained(tmp_path, class_loss="softmax").class_loss == "softmax"
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.parametrize("backbone", ["plain", "resnet50", "timm/resnet18d", "timm/resnet18d.ra2_in1k"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.weight_maps import WeightMapHead
-from tests.modeling.tiny import picture, small_model
+from tests.modeling.tiny import picture, small_config, small_model
 
 QUERIES = 60
 SWITCHES: dict[str, Any] = {"d_model": 96, "num_heads": 4, "num_queries": QUERIES}
@@ -106,10 +107,44 @@ def test_queries_are_standard_normal(model: SmcaForObjectDetection) -> None:
 def test_without_modulation_and_prior_it_is_detr() -> None:
     """No parameter of E2, E3, E4, E6; one level has none of E7."""
     names = [name for name, _ in small_model(modulation="none", box_prior=False, levels=("c5",)).named_parameters()]
-    for part in ("centre", "weight_map", "scale", "spread", "offset", "level_embedding"):
+    for part in ("centre", "weight_map", "scale", "spread", "offset", "level_embedding", "query_norm"):
         assert not [name for name in names if part in name]
 
 
 def test_the_same_seed_gives_the_same_model() -> None:
     first, second = small_model(seed=3).state_dict(), small_model(seed=3).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {},
+        {"backbone_norm": "batch", "pre_norm": True},
+        {"backbone_norm": "frozen", "encoder": ("depthwise",), "halve_finest": True},
+        {"backbone": "timm/tf_efficientnet_lite0", "backbone_norm": "batch"},
+    ],
+    ids=str,
+)
+def test_what_a_file_lacks_starts_as_in_a_new_model(switches: dict[str, Any]) -> None:
+    """Loading builds a model without numbers: here the file has none either."""
+    config = small_config(**switches)
+    torch.manual_seed(0)
+    new = SmcaForObjectDetection(config).state_dict()
+    torch.manual_seed(0)
+    loaded = SmcaForObjectDetection.from_pretrained(None, config=config, state_dict={}).state_dict()
+    for name, wanted in new.items():
+        if name.startswith("backbone") or (wanted == wanted.flatten()[0]).all():
+            assert torch.equal(loaded[name], wanted), name
+        elif wanted.numel() >= 16:
+            assert 0.4 < loaded[name].std() / wanted.std() < 2.5, name
+        else:
+            assert loaded[name].abs().max() < 10, name
+
+
+def test_what_a_file_holds_is_kept(tmp_path: Path) -> None:
+    saved = small_model(backbone_norm="batch")
+    saved.save_pretrained(tmp_path)
+    deeper = SmcaForObjectDetection.from_pretrained(tmp_path, decoder_layers=3).state_dict()
+    assert all(torch.equal(deeper[name], tensor) for name, tensor in saved.state_dict().items())
+    assert all(torch.equal(deeper[f"decoder.layers.2.norm{i}.weight"], torch.ones(16)) for i in (1, 2, 3))

@@ -162,7 +162,7 @@ def test_a_gpu_that_is_not_there(scenes: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "message", "options"),
     [
-        (WeightsError, "cannot read weights from nowhere.pth", {"backbone_weights": "nowhere.pth"}),
+        (WeightsError, "cannot read nowhere.pth", {"backbone_weights": "nowhere.pth"}),
         (WeightsError, "no ImageNet weights for backbone 'plain'", {"backbone_weights": "imagenet"}),
         (WeightsError, "--freeze decoders", {"freeze": ("decoders",)}),
         (ModelError, "nowhere", {"init": "nowhere"}),
