@@ -36,10 +36,11 @@ class Reference:
 
 @dataclass
 class LayerTrace:
-    """What one layer saw, for pictures: weight maps by level, co-attention by level, scale weights."""
+    """What one layer saw, for pictures: by level the weight maps, the co-attention and the plain one; scale weights."""
 
     weight_maps: list[WeightMap] | None = None
     co_attention: list[Tensor] = field(default_factory=list)
+    plain_attention: list[Tensor] = field(default_factory=list)
     scale_weights: Tensor | None = None
 
 
@@ -99,7 +100,7 @@ class DecoderLayer(nn.Module):
 
         def look(of: Tensor) -> Tensor:
             attended = self.co_attention(of + position, tokens, cells, trace.weight_maps, trace.scale_weights, explicit)
-            trace.co_attention = attended.attention
+            trace.co_attention, trace.plain_attention = attended.attention, attended.plain
             return attended.output
 
         steps = (
