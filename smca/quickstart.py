@@ -102,8 +102,9 @@ def _sections(out: Path, images: list[Path], summary: dict[str, Any], epochs: li
         Section("Detections", "Held-back scenes, drawn with digits that training never saw.", pictures=found),
         Section(
             "Where the queries looked",
-            "One row a detection: its box, then for each level the weight map G that the query predicted and the "
-            "co-attention it led to, and how much the query listens to each level.",
+            "One row a detection: its box; close up, where each head looks and how widely; then for each level the "
+            "weight map G that the query predicted, the co-attention it led to, and the same attention without the "
+            "Gaussian; and how much the query listens to each level.",
             pictures=looked,
         ),
         Section("COCO numbers", table=Table(("metric", "percent"), rows)),

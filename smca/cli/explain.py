@@ -12,7 +12,9 @@ from smca.cli.process import say, start
 def add(parser: Parser) -> None:
     """Add the command to `parser`."""
     command = parser.add_command(
-        "explain", "Show the weight maps, the co-attention and the scale weights per detection."
+        "explain",
+        "Show where the query of each detection looked. Draws spreads, weight maps, attention with and without them, "
+        "and scale weights, and writes them as explain.json and explain.npz.",
     )
     command.add_argument("model", type=Path, metavar="MODEL", help="model folder")
     command.add_argument("image", type=Path, metavar="IMAGE", help="image file")
@@ -27,5 +29,7 @@ def run(arguments: Namespace) -> None:
     start()
     from smca.inference.explain import explain_file
 
-    out = explain_file(arguments.model, arguments.image, arguments.out, arguments.threshold, arguments.most)
-    say(str(out / "overview.png"))
+    explanation = explain_file(arguments.model, arguments.image, arguments.out, arguments.threshold, arguments.most)
+    if explanation.shortfall:
+        say(explanation.shortfall)
+    say(str(arguments.out / "overview.png"))

@@ -1,102 +1,109 @@
-"""Where each detection's query looked: `smca explain`.
+"""Where each detection's query looked: `smca explain` and `model.explain`.
 
-Runs one image through the explicit form of the attention and writes overview.png (a row a detection), one
-detection-N.png with all heads each (those of an earlier run go), and explain.json with centres and scale weights.
-Raises ModelError for a model that is not one of ours: other detectors do not tell what their queries saw.
+Runs one image through the explicit form of the attention. `explain_file` writes overview.png (a row a detection), one
+detection-N.png with all heads each (those of an earlier run go), explain.json and explain.npz; what is in them says
+`smca.visualization.explanation`. An image without detections gives an explanation too, which says why.
+
+Raises ModelError for a model that is not one of ours: other detectors do not tell what their queries saw; OutputError
+where the image itself would be replaced; ConfigurationError for less than one detection.
 """
 
 from __future__ import annotations
 
-import io
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
-from smca.errors import ModelError
-from smca.files import write_atomically, write_json
-from smca.inference.forward import evaluating, to_detections
+from smca.errors import ConfigurationError, ModelError, OutputError
+from smca.inference.forward import evaluating, post_processed, to_detections
 from smca.inference.loading import class_names, load, processor_of
 from smca.inference.predict import threshold_of
-from smca.inference.sources import read_image
+from smca.inference.sources import ImageSource, describe, read_image
 from smca.modeling.detector import SmcaForObjectDetection
+from smca.modeling.geometry import LevelGeometry
 from smca.modeling.outputs import Intermediates
 from smca.sizes import ImageSize
-from smca.visualization.attention import Explanation, LevelMaps, overview, per_head
+from smca.visualization.explanation import DETECTIONS, OVERVIEW, Explanation, LevelMaps
+
+MOST = 8
 
 
-def explain_file(model_folder: Path, image: Path, out: Path, threshold: float | None = None, most: int = 8) -> Path:
-    """Write the pictures of one image's best `most` detections into `out`."""
+def explain_file(
+    model_folder: Path, image: Path, out: Path, threshold: float | None = None, most: int = MOST
+) -> Explanation:
+    """Explain one image's best `most` detections and write the pictures and numbers into `out`."""
     model = load(model_folder)
     if not isinstance(model, SmcaForObjectDetection):
         raise ModelError(f"{model_folder} holds a {type(model).__name__}; only models of type smca can be explained")
+    if image.resolve().parent == out.resolve() and any(image.match(name) for name in (OVERVIEW, DETECTIONS)):
+        raise OutputError(f"writing into {out} would replace the image {image}; choose another folder")
+    explanation = explain(model, image, threshold, most)
+    explanation.save(out)
+    return explanation
+
+
+def explain(
+    model: SmcaForObjectDetection, image: ImageSource, threshold: float | None = None, most: int = MOST
+) -> Explanation:
+    """What the queries of the best detections in an image saw; the detections are those of `predict`."""
+    if most < 1:
+        raise ConfigurationError(f"most is {most}; allowed: 1 or more")
     pixels = read_image(image)
-    explanation = explain(model, pixels, threshold, most)
-    picture = to_pil_image(pixels)
-    for earlier in out.glob("detection-[0-9]*.png"):
-        earlier.unlink()
-    _write(out / "overview.png", overview(picture, explanation))
-    for index in range(len(explanation.detections)):
-        _write(out / f"detection-{index + 1}.png", per_head(picture, explanation, index))
-    write_json(out / "explain.json", _numbers(explanation))
-    return out
-
-
-def explain(model: SmcaForObjectDetection, image: Tensor, threshold: float | None = None, most: int = 8) -> Explanation:
-    """What the queries of the best detections in a uint8 image [3, height, width] saw."""
-    size = ImageSize(height=image.shape[1], width=image.shape[2])
+    size = ImageSize(height=pixels.shape[1], width=pixels.shape[2])
     processor = processor_of(model)
-    inputs = processor(images=[image], input_data_format="channels_first", return_tensors="pt").to(model.device)
+    inputs = processor(images=[pixels], input_data_format="channels_first", return_tensors="pt").to(model.device)
     with evaluating(model):
         outputs = model(**inputs, intermediates=True)
+        found = post_processed(outputs, processor, [size], [describe(image, 0)])[0]
     lowest = threshold_of(model) if threshold is None else threshold
-    found = processor.post_process_object_detection(outputs, threshold=lowest, target_sizes=[tuple(size)])[0]
-    queries = found["queries"][:most].cpu()
+    kept = {name: values[found["scores"] >= lowest][:most] for name, values in found.items()}
+    queries = kept["queries"].cpu()
     seen = outputs.intermediates
-    scale = seen.scale_weights
     return Explanation(
-        detections=to_detections({k: v[:most] for k, v in found.items()}, size, class_names(model)),
+        image=to_pil_image(pixels),
+        detections=to_detections(kept, size, class_names(model)),
+        threshold=lowest,
+        highest_score=float(found["scores"].max()) if len(found["scores"]) else 0.0,
         queries=queries.numpy(),
-        seen=ImageSize(height=inputs["pixel_values"].shape[2], width=inputs["pixel_values"].shape[3]),
-        levels=tuple(_level(model, seen, index, queries) for index in range(len(seen.level_names))),
-        scale_weights=None if scale is None else _chosen(scale, queries),
-        centres=None if seen.centres is None else _chosen(seen.centres, queries),
+        seen=_size_seen(inputs),
+        levels=tuple(_level(geometry, seen, index, queries) for index, geometry in enumerate(seen.levels)),
+        scale_weights=_chosen(seen.scale_weights, queries),
+        centres=_chosen(seen.centres, queries),
     )
 
 
-def _level(model: SmcaForObjectDetection, seen: Intermediates, index: int, queries: Tensor) -> LevelMaps:
-    geometry = model.input_projection.levels[index]
+def _size_seen(inputs: Mapping[str, Tensor]) -> ImageSize:
+    """The size of the one image without padding; a processor may make no mask."""
+    if "pixel_mask" not in inputs:
+        return ImageSize(*inputs["pixel_values"].shape[2:])
+    mask = inputs["pixel_mask"][0]
+    return ImageSize(height=int(mask[:, 0].sum()), width=int(mask[0].sum()))
+
+
+def _level(geometry: LevelGeometry, seen: Intermediates, index: int, queries: Tensor) -> LevelMaps:
+    def chosen(levels: list[Tensor]) -> np.ndarray | None:
+        return _chosen(levels[index], queries) if levels else None
+
     return LevelMaps(
         name=geometry.name,
         stride=geometry.stride,
         offset=geometry.offset,
-        weight_maps=_chosen(seen.weight_maps[index], queries) if seen.weight_maps else None,
-        co_attention=_chosen(seen.co_attention[index], queries),
+        co_attention=_of_queries(seen.co_attention[index], queries),
+        weight_maps=chosen(seen.weight_maps),
+        plain_attention=chosen(seen.plain_attention),
+        head_centres=chosen(seen.head_centres),
+        sigmas=chosen(seen.sigmas),
+        products=chosen(seen.products),
     )
 
 
-def _chosen(values: Tensor, queries: Tensor) -> np.ndarray:
+def _chosen(values: Tensor | None, queries: Tensor) -> np.ndarray | None:
+    return None if values is None else _of_queries(values, queries)
+
+
+def _of_queries(values: Tensor, queries: Tensor) -> np.ndarray:
     """Of [layers, 1, N, ...] the last layer and some queries."""
     return values[-1, 0, queries.to(values.device)].float().cpu().numpy()
-
-
-def _write(path: Path, picture: Image.Image) -> None:
-    content = io.BytesIO()
-    picture.save(content, "PNG")
-    write_atomically(path, content.getvalue())
-
-
-def _numbers(explanation: Explanation) -> list[dict[str, Any]]:
-    rows = []
-    for index, detection in enumerate(explanation.detections.to_json()):
-        row: dict[str, Any] = {**detection, "query": int(explanation.queries[index])}
-        if explanation.centres is not None:
-            row["centre"] = dict(zip(("x", "y"), explanation.centres[index].tolist(), strict=True))
-        if explanation.scale_weights is not None:
-            names = [level.name for level in explanation.levels]
-            row["scale_weights"] = dict(zip(names, explanation.scale_weights[index].tolist(), strict=True))
-        rows.append(row)
-    return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,19 +37,27 @@ def detect(
 ) -> list[Detections]:
     """All that the processor keeps of each image, best first, whatever the score.
 
-    inputs: "pixel_values" and "pixel_mask" on the model's device; sizes: of the original images, in whose
-    pixels the boxes are; sources: what to call the images. Raises ModelError for predictions that are NaN or
-    infinite.
+    inputs: "pixel_values" and "pixel_mask" on the model's device; the rest as `post_processed` takes it.
     """
-    outputs = model(**inputs)
+    kept = post_processed(model(**inputs), processor, sizes, sources)
+    names = class_names(model)
+    return [to_detections(one, size, names) for one, size in zip(kept, sizes, strict=True)]
+
+
+def post_processed(
+    outputs: Any, processor: Processor, sizes: Sequence[ImageSize], sources: Sequence[str]
+) -> list[dict[str, Tensor]]:
+    """What the processor keeps of a model's outputs, image by image and best first, whatever the score.
+
+    sizes: of the original images, in whose pixels the boxes are; sources: what to call the images. Raises ModelError
+    for predictions that are NaN or infinite.
+    """
     outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
     finite = torch.cat([outputs.logits, outputs.pred_boxes], dim=-1).isfinite().all(dim=-1).all(dim=-1).tolist()
     if not all(finite):
         source = sources[finite.index(False)]
         raise ModelError(f"the model's prediction for {source} is NaN or infinite; its weights may have diverged")
-    kept = processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[tuple(s) for s in sizes])
-    names = class_names(model)
-    return [to_detections(one, size, names) for one, size in zip(kept, sizes, strict=True)]
+    return processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[tuple(s) for s in sizes])
 
 
 def to_detections(one: Mapping[str, Tensor], size: ImageSize, names: Sequence[str]) -> Detections:

@@ -2,9 +2,9 @@
 
     C_h = sum_l alpha_l softmax_l( K_h,l^T Q_h / sqrt d + log G_h,l ) V_h,l        alpha_l = 1 / L without E7
 
-The explicit form is the oracle and runs when the attention itself is asked for, and for the released code's "product"
-spread, whose powers float32 could not fold. The folded form runs otherwise: log G
-and the padding are a dot product of six features,
+The explicit form is the oracle and runs when the attention itself is asked for (it then also tells the plain one, of
+the same scores without log G: what DETR would have seen), and for the released code's "product" spread, whose powers
+float32 could not fold. The folded form runs otherwise: log G and the padding are a dot product of six features,
 
     query  sqrt(d) [2 c_x A_x, -A_x, 2 c_y A_y, -A_y, -A_x c_x^2 - A_y c_y^2, 1]
     key    [x, x^2, y, y^2, 1, 0 or -1e9 on padding],
@@ -34,10 +34,14 @@ FEATURES = 6
 
 
 class CoAttended(NamedTuple):
-    """Output [B, N, C], and with the explicit form the probabilities of each level [B, N, M, H_l, W_l]."""
+    """Output [B, N, C], and with the explicit form the probabilities of each level [B, N, M, H_l, W_l].
+
+    plain: the probabilities without log G, when the explicit form was asked for and there is a G.
+    """
 
     output: Tensor
     attention: list[Tensor]
+    plain: list[Tensor]
 
 
 def key_features(grid: Grid, padding: Tensor | None) -> Tensor:
@@ -97,16 +101,28 @@ def folded_attention(query: Tensor, key: Tensor, value: Tensor, features: Tensor
 
 
 def explicit_attention(
-    query: Tensor, key: Tensor, value: Tensor, log_map: Tensor | None, padding: Tensor | None, dropout: float
-) -> tuple[Tensor, Tensor]:
-    """E5 as written: (output [B, M, N, d], probabilities [B, M, N, S]); log_map [B, M or 1, N, S]."""
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    log_map: Tensor | None,
+    padding: Tensor | None,
+    dropout: float,
+    with_plain: bool = False,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """E5 as written: (output [B, M, N, d], probabilities [B, M, N, S], and if wanted those without log_map).
+
+    log_map: [B, M or 1, N, S]; without one there is no plain attention to tell apart.
+    """
     score = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
-    if log_map is not None:
-        score = score + log_map
+    plain = _probabilities(score, padding) if with_plain and log_map is not None else None
+    probability = _probabilities(score if log_map is None else score + log_map, padding)
+    return F.dropout(probability, dropout) @ value, probability, plain
+
+
+def _probabilities(score: Tensor, padding: Tensor | None) -> Tensor:
     if padding is not None:
         score = score.masked_fill(padding[:, None, None], MASKED)
-    probability = score.softmax(dim=-1)
-    return F.dropout(probability, dropout) @ value, probability
+    return score.softmax(dim=-1)
 
 
 class CoAttention(nn.Module):
@@ -134,7 +150,8 @@ class CoAttention(nn.Module):
         explicit: bool = False,
     ) -> CoAttended:
         """Query [B, N, C] with its position; cells: `key_features` per level; scale_weights alpha [B, N, L]."""
-        explicit = explicit or any(weight_map.product is not None for weight_map in weight_maps or [])
+        asked = explicit
+        explicit = asked or any(weight_map.product is not None for weight_map in weight_maps or [])
         q = self._heads(self.query(query))
         located = tokens.features + tokens.positions
         project = self._narrow if explicit else self._wide
@@ -143,13 +160,15 @@ class CoAttention(nn.Module):
         if scale_weights is not None:
             shares = list(scale_weights[:, None, :, :, None].unbind(dim=3))
         with without_autocast(query.device):
+            probabilities: list[Tensor] = []
+            plain: list[Tensor] = []
             if explicit:
-                attended, probabilities = self._explicit(q, keys, values, tokens, weight_maps)
+                attended, probabilities, plain = self._explicit(q, keys, values, tokens, weight_maps, asked)
             else:
                 keys = with_cells(keys, torch.cat(cells, dim=1), q.shape[-1])
-                attended, probabilities = self._folded(q, keys, values, tokens, weight_maps), []
+                attended = self._folded(q, keys, values, tokens, weight_maps)
             total = torch.stack([share * part for share, part in zip(shares, attended, strict=True)]).sum(dim=0)
-        return CoAttended(self.output(total.transpose(1, 2).flatten(2)), probabilities)
+        return CoAttended(self.output(total.transpose(1, 2).flatten(2)), probabilities, plain)
 
     def _wide(self, tokens: Tensor, linear: nn.Linear) -> Tensor:
         return project_wide(tokens, linear, self.heads)
@@ -169,9 +188,15 @@ class CoAttention(nn.Module):
         return [folded_attention(query, key, value, feature, dropout) for key, value, feature in parts]
 
     def _explicit(
-        self, query: Tensor, keys: Tensor, values: Tensor, tokens: Tokens, weight_maps: list[WeightMap] | None
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        attended, probabilities = [], []
+        self,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        tokens: Tokens,
+        weight_maps: list[WeightMap] | None,
+        with_plain: bool,
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        attended, probabilities, plains = [], [], []
         parts = zip(keys.split(tokens.lengths, dim=2), values.split(tokens.lengths, dim=2), strict=True)
         dropout = self.dropout if self.training else 0.0
         for level, (key, value) in enumerate(parts):
@@ -179,7 +204,9 @@ class CoAttention(nn.Module):
             if weight_maps:
                 log_map = log_weight_map(weight_maps[level], tokens.grids[level]).flatten(-2).transpose(1, 2)
             padding = None if tokens.padding is None else tokens.padding.split(tokens.lengths, dim=1)[level]
-            part, probability = explicit_attention(query, key, value, log_map, padding, dropout)
+            part, probability, plain = explicit_attention(query, key, value, log_map, padding, dropout, with_plain)
             attended.append(part)
             probabilities.append(probability.transpose(1, 2).unflatten(-1, tokens.shapes[level]))
-        return attended, probabilities
+            if plain is not None:
+                plains.append(plain.transpose(1, 2).unflatten(-1, tokens.shapes[level]))
+        return attended, probabilities, plains

@@ -39,13 +39,14 @@ class Reference:
 
 @dataclass
 class LayerTrace:
-    """What one layer saw: weight maps by level, co-attention by level, scale weights, self-attention [B, M, N, N].
+    """What one layer saw: by level the weight maps, the co-attention and the plain one; scale weights; self-attention.
 
-    The two attentions are there in the explicit form only.
+    The attentions (of the queries among themselves [B, M, N, N]) are there in the explicit form only.
     """
 
     weight_maps: list[WeightMap] | None = None
     co_attention: list[Tensor] = field(default_factory=list)
+    plain_attention: list[Tensor] = field(default_factory=list)
     scale_weights: Tensor | None = None
     self_attention: Tensor | None = None
 
@@ -115,7 +116,7 @@ class DecoderLayer(GradientCheckpointingLayer):
 
         def look(of: Tensor) -> Tensor:
             attended = self.co_attention(of + position, tokens, cells, trace.weight_maps, trace.scale_weights, explicit)
-            trace.co_attention = attended.attention
+            trace.co_attention, trace.plain_attention = attended.attention, attended.plain
             return attended.output
 
         steps = (

@@ -40,6 +40,7 @@ from smca.modeling.weight_maps import log_weight_map
 
 if TYPE_CHECKING:
     from smca.detections import Detections
+    from smca.visualization.explanation import Explanation
 
 
 FLOAT32_PARTS = ("input_projection", "encoder", "decoder", "class_head", "box_head")
@@ -147,21 +148,25 @@ class SmcaForObjectDetection(PreTrainedModel):
     @staticmethod
     def _intermediates(tokens: Tokens, decoded: Decoded, logits: Tensor, boxes: Tensor) -> Intermediates:
         traces = decoded.traces
-        levels = range(len(tokens.levels))
+        maps = list(zip(*(trace.weight_maps or [] for trace in traces), strict=True))
+        scale_weights = [trace.scale_weights for trace in traces if trace.scale_weights is not None]
         return Intermediates(
-            level_names=tuple(level.name for level in tokens.levels),
+            levels=tokens.levels,
             centres=None if decoded.centre_logits is None else decoded.centre_logits.sigmoid(),
             weight_maps=[
-                torch.stack(
-                    [log_weight_map(t.weight_maps[level], tokens.grids[level]).exp() for t in traces if t.weight_maps]
-                )
-                for level in levels
-                if traces[0].weight_maps
+                torch.stack([log_weight_map(one, grid).exp() for one in layers])
+                for layers, grid in zip(maps, tokens.grids, strict=False)
             ],
-            co_attention=[torch.stack([trace.co_attention[level] for trace in traces]) for level in levels],
-            scale_weights=None
-            if traces[0].scale_weights is None
-            else torch.stack([t.scale_weights for t in traces if t.scale_weights is not None]),
+            head_centres=[torch.stack([one.centre for one in layers]) for layers in maps],
+            sigmas=[torch.stack([one.sigma for one in layers]) for layers in maps],
+            products=[
+                torch.stack([one.product for one in layers if one.product is not None])
+                for layers in maps
+                if layers[0].product is not None
+            ],
+            co_attention=_by_level([trace.co_attention for trace in traces]),
+            plain_attention=_by_level([trace.plain_attention for trace in traces]),
+            scale_weights=torch.stack(scale_weights) if scale_weights else None,
             all_logits=logits,
             all_boxes=boxes,
         )
@@ -173,3 +178,16 @@ class SmcaForObjectDetection(PreTrainedModel):
         from smca.inference.predict import predict_with
 
         return predict_with(self, images, threshold)
+
+    def explain(
+        self, image: str | Path | Image.Image | np.ndarray | Tensor, threshold: float | None = None, most: int = 8
+    ) -> Explanation:
+        """What the queries of the best `most` detections in a picture saw, as arrays, pictures and files."""
+        from smca.inference.explain import explain
+
+        return explain(self, image, threshold, most)
+
+
+def _by_level(layers: list[list[Tensor]]) -> list[Tensor]:
+    """Of each layer its levels' tensors -> of each level its layers' [L, ...]."""
+    return [torch.stack(level) for level in zip(*layers, strict=True)]

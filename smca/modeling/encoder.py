@@ -38,7 +38,7 @@ def self_attention(
     if explicit:
         with without_autocast(query.device):
             parts = (at_least_float32(x) for x in (q, k, v))
-            output, probability = explicit_attention(*parts, log_map=None, padding=padding, dropout=dropout)
+            output, probability, _ = explicit_attention(*parts, log_map=None, padding=padding, dropout=dropout)
         return output.transpose(1, 2).flatten(2), probability
     mask = None if padding is None else ~padding[:, None, None]
     output = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)

@@ -9,19 +9,29 @@ from dataclasses import dataclass
 from torch import Tensor
 from transformers.utils import ModelOutput
 
+from smca.modeling.geometry import LevelGeometry
+
 
 @dataclass
 class Intermediates:
     """What each query saw; L decoder layers, B images, N queries, M heads (1 if shared), one list entry a level.
 
-    centres [L, B, N, 2] normalised (x, y) or None; weight_maps (G in [0, 1]) and co_attention (probabilities)
-    [L, B, N, M, H, W]; scale_weights [L, B, N, levels] or None; all_logits [L, B, N, K]; all_boxes [L, B, N, 4].
+    levels: name, stride and place of cell 0 of the levels the decoder read; centres [L, B, N, 2] normalised (x, y) or
+    None; co_attention: probabilities [L, B, N, M, H, W]; plain_attention: the same without log G (what DETR would have
+    seen); weight_maps: G in [0, 1], of the same shape; head_centres and sigmas [L, B, N, M, 2] (x, y): G's centre and
+    standard deviation in cells; products [L, B, N, M]: A_xy of the "product" spread in 1/cells^4. Without modulation
+    there is no G and these lists are empty, as products is with every other spread. scale_weights [L, B, N, levels] or
+    None; all_logits [L, B, N, K]; all_boxes [L, B, N, 4].
     """
 
-    level_names: tuple[str, ...]
+    levels: tuple[LevelGeometry, ...]
     centres: Tensor | None
     weight_maps: list[Tensor]
+    head_centres: list[Tensor]
+    sigmas: list[Tensor]
+    products: list[Tensor]
     co_attention: list[Tensor]
+    plain_attention: list[Tensor]
     scale_weights: Tensor | None
     all_logits: Tensor
     all_boxes: Tensor

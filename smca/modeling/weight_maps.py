@@ -36,6 +36,11 @@ class WeightMap(NamedTuple):
     precision: Tensor
     product: Tensor | None = None
 
+    @property
+    def sigma(self) -> Tensor:
+        """Standard deviations 1 / sqrt(2 A) along x and y, in cells; infinite where the map is flat."""
+        return (2 * self.precision).rsqrt()
+
 
 class CentreHead(nn.Sequential):
     """E2: O_q [B, N, C] -> logit of the normalised centre [B, N, 2] (x, y)."""

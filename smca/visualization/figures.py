@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
-
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
@@ -19,6 +19,6 @@ def new_figure(width: float, height: float) -> Figure:
 
 def rendered(figure: Figure) -> Image.Image:
     """Return the figure as an RGB picture."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return Image.open(buffer).convert("RGB")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -85,12 +85,20 @@ def test_a_checkpoint_becomes_a_model_and_what_is_new_is_listed(smca: Smca, tmp_
 def test_an_explanation_shows_every_detection(smca: Smca, tmp_path: Path, model: Path) -> None:
     status, out, _ = smca("explain", model, photo(tmp_path), "--out", "out", "--threshold", "0", "--most", "2")
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    rows = json.loads((tmp_path / "out" / "explain.json").read_text())
-    assert status == 0
-    assert out.splitlines()[-1] == "out/overview.png"
-    assert names == {"overview.png", "detection-1.png", "detection-2.png", "explain.json"}
+    rows = json.loads((tmp_path / "out" / "explain.json").read_text())["detections"]
+    assert (status, out) == (0, "out/overview.png\n")
+    assert names == {"overview.png", "detection-1.png", "detection-2.png", "explain.json", "explain.npz"}
     assert len(rows) == 2
     assert sum(rows[0]["scale_weights"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_explanation_of_nothing_says_so(smca: Smca, tmp_path: Path, model: Path) -> None:
+    status, out, error = smca("explain", model, photo(tmp_path), "--out", "out", "--threshold", "1")
+    highest = json.loads((tmp_path / "out" / "explain.json").read_text())["highest_score"]
+    said, path = out.splitlines()
+    assert (status, error, path) == (0, "", "out/overview.png")
+    assert said.startswith(f"no detection: the highest score is {highest:.3f}")
+    assert "--threshold" in said
 
 
 def test_train_hands_over_every_option(smca: Smca, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +172,12 @@ def test_a_printed_configuration_is_yaml_with_the_options_applied(smca: Smca) ->
         ("predict {empty} {photo}", "is not a model folder"),
         ("explain {model} nowhere.jpg", "nowhere.jpg"),
         ("explain {model} {text}", "text.jpg"),
+        ("explain {model} {empty}", "empty cannot be read"),
+        ("explain {empty} {photo}", "is not a model folder"),
+        ("explain {model} {photo} --threshold 2", "'2' is not a number from 0 to 1"),
+        ("explain {model} {photo} --threshold nan", "'nan' is not a number from 0 to 1"),
+        ("explain {model} {photo} --most 0", "'0' is not a whole number of at least 1"),
+        ("explain {model} {photo} --out {text}", "cannot write text.jpg"),
         ("data scenes {scenes} --images 8", "in use"),
         ("convert nowhere.pth out", "nowhere.pth"),
         ("convert {text} out", "is not a checkpoint"),

@@ -305,6 +305,29 @@ def test_the_explicit_form_hands_out_probabilities() -> None:
     assert module(**arguments).attention == []
 
 
+@pytest.mark.parametrize("modulation", ["none", "head-shared", "multi-head"])
+def test_the_explicit_form_tells_the_attention_without_the_map_too(modulation: str) -> None:
+    """Against the scalar loop without a bias; without modulation there is nothing to tell apart."""
+    module, arguments = whole_module(modulation)
+    tokens = arguments["tokens"]
+    found = module(**arguments, explicit=True).plain
+    assert module(**arguments).plain == []
+    assert len(found) == (0 if modulation == "none" else 3)
+    starts = np.cumsum([0, *tokens.lengths])
+    for one, shape, (start, stop) in zip(found, tokens.shapes, pairwise(starts), strict=False):
+        assert one.shape == (2, QUERIES, 2, *shape)
+        for b, n, head in ((0, 0, 0), (1, 1, 1), (1, QUERIES - 1, 0)):
+            query = oracle.linear(module.query, arguments["query"][b, n].numpy())
+            located = (tokens.features + tokens.positions)[b, start:stop].detach().numpy()
+            keys = np.array([oracle.linear(module.key, cell) for cell in located])
+            q, k = (oracle.heads_of(x, head, 2) for x in (query, keys))
+            hidden = tokens.padding[b, start:stop].tolist()
+            wanted = oracle.attend(q, k, np.eye(len(k)), None, hidden)
+            np.testing.assert_allclose(one[b, n, head].flatten().detach(), wanted, atol=1e-12)
+            assert wanted.sum() == pytest.approx(1)
+            assert (wanted[hidden] == 0).all()
+
+
 def test_what_lies_in_padding_does_not_matter() -> None:
     module, arguments = whole_module("multi-head")
     before = module(**arguments).output

@@ -54,7 +54,7 @@ def test_intermediates_have_the_documented_shapes(switches: dict[str, Any], head
     with torch.no_grad():
         seen = model(*padded_batch([picture(70, 101), picture(50, 60)]), intermediates=True).intermediates
     assert seen is not None
-    assert seen.level_names == levels
+    assert tuple(level.name for level in seen.levels) == levels
     assert seen.all_logits.shape == (2, 2, 6, 3)
     assert seen.all_boxes.shape == (2, 2, 6, 4)
     assert seen.centres is not None
@@ -62,8 +62,12 @@ def test_intermediates_have_the_documented_shapes(switches: dict[str, Any], head
     assert [tuple(one.shape) for one in seen.co_attention] == [(2, 2, 6, 2, *LEVEL_SHAPES[name]) for name in levels]
     wanted = [] if heads is None else [(2, 2, 6, heads, *LEVEL_SHAPES[name]) for name in levels]
     assert [tuple(one.shape) for one in seen.weight_maps] == wanted
+    assert [tuple(one.shape) for one in seen.head_centres] == [(2, 2, 6, heads, 2) for _ in wanted]
+    assert [tuple(one.shape) for one in seen.sigmas] == [(2, 2, 6, heads, 2) for _ in wanted]
+    assert seen.products == []
+    assert len(seen.plain_attention) == len(wanted)
     assert (seen.scale_weights is None) == (len(levels) == 1)
-    for attention in seen.co_attention:
+    for attention in seen.co_attention + seen.plain_attention:
         torch.testing.assert_close(attention.sum(dim=(-1, -2)), torch.ones(2, 2, 6, 2))
         assert (attention >= 0).all()
     assert all(((one >= 0) & (one <= 1)).all() for one in seen.weight_maps)
@@ -71,8 +75,52 @@ def test_intermediates_have_the_documented_shapes(switches: dict[str, Any], head
         torch.testing.assert_close(seen.scale_weights.sum(dim=-1), torch.ones(2, 2, 6))
 
 
-def test_asking_for_intermediates_does_not_change_the_prediction() -> None:
-    model = stirred_model()
+RELEASED: dict[str, Any] = {
+    "levels": ("c3", "c4", "c5", "c6"),
+    "encoder": ("depthwise",),
+    "halve_finest": True,
+    "spread": "product",
+    "spread_form": "inverse-width",
+    "cell_position": "integer",
+    "level_factors": (0.5, 0.5, 1.0, 2.0),
+}
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [{}, {"modulation": "head-shared", "spread": "single"}, {"spread": "fixed", "bandwidth": 2.0}, RELEASED],
+    ids=["multi-head", "head-shared", "fixed", "released"],
+)
+def test_centres_and_sigmas_draw_the_weight_maps(switches: dict[str, Any]) -> None:
+    """G written out from the intermediates alone, at the cells' centres (i + offset), equals G."""
+    model = stirred_model(**switches)
+    with torch.no_grad():
+        seen = model(*padded_batch([picture(70, 101), picture(50, 60)]), intermediates=True).intermediates
+    assert seen is not None
+    assert len(seen.products) == (len(seen.levels) if "product" in switches.values() else 0)
+    for index, (geometry, g) in enumerate(zip(seen.levels, seen.weight_maps, strict=True)):
+        rows, columns = g.shape[-2:]
+        centre, sigma = (x[index][..., None, None, :] for x in (seen.head_centres, seen.sigmas))
+        dx = (torch.arange(columns) + geometry.offset - centre[..., 0]) ** 2
+        dy = (torch.arange(rows)[:, None] + geometry.offset - centre[..., 1]) ** 2
+        exponent = dx / (2 * sigma[..., 0] ** 2) + dy / (2 * sigma[..., 1] ** 2)
+        if seen.products:
+            exponent = exponent + dx * dy * seen.products[index][..., None, None]
+        torch.testing.assert_close((-exponent).exp(), g, rtol=1e-3, atol=1e-5)
+
+
+def test_geometry_is_that_of_the_levels_the_decoder_read() -> None:
+    """The released model halves its finest level: c3 comes at stride 16."""
+    with torch.no_grad():
+        seen = stirred_model(**RELEASED)(picture(128, 192)[None], intermediates=True).intermediates
+    assert seen is not None
+    assert [(level.name, level.stride) for level in seen.levels] == [("c3", 16), ("c4", 16), ("c5", 32), ("c6", 64)]
+    assert [one.shape[-2:] for one in seen.plain_attention] == [(8, 12), (8, 12), (4, 6), (2, 3)]
+
+
+@pytest.mark.parametrize("switches", [{}, RELEASED], ids=["paper", "released"])
+def test_asking_for_intermediates_does_not_change_the_prediction(switches: dict[str, Any]) -> None:
+    model = stirred_model(**switches)
     pixels, mask = padded_batch([picture(70, 101), picture(50, 60)])
     with torch.no_grad():
         plain, asked = model(pixels, mask), model(pixels, mask, intermediates=True)

@@ -1,91 +1,111 @@
+"""The overview and the picture of each detection: how much they hold, and that what was looked at glows."""
+
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from smca.detections import Detections
-from smca.sizes import ImageSize
-from smca.visualization.attention import Explanation, LevelMaps, overview, per_head
-
-SIZE = ImageSize(height=64, width=128)
-
-
-def level(name: str, stride: int, n: int, heads: int, peak: tuple[int, int] = (0, 0)) -> LevelMaps:
-    """Maps that are 1 in one cell (row, column) and 0 elsewhere."""
-    maps = np.zeros((n, heads, SIZE.height // stride, SIZE.width // stride), np.float32)
-    maps[..., peak[0], peak[1]] = 1
-    return LevelMaps(name, stride, 0.5, maps, maps)
+from smca.visualization import overview
+from smca.visualization.attention import Map, draw_map, maps_by_kind
+from smca.visualization.figures import DOTS_PER_INCH
+from smca.visualization.panels import Canvas, Panel, Sheet, head_colour
+from tests.visualization.explanations import explanation, level, picture, without_modulation
 
 
-def explanation(n: int = 2, levels: tuple[LevelMaps, ...] | None = None) -> Explanation:
-    detections = Detections(
-        np.tile(np.array([[10, 10, 60, 50]], np.float32), (n, 1)),
-        np.linspace(0.9, 0.5, n).astype(np.float32),
-        np.arange(n),
-        tuple(f"class {i}" for i in range(n)),
-        SIZE,
-    )
-    levels = levels or (level("c4", 16, n, 2), level("c5", 32, n, 2))
-    weights = np.full((n, len(levels)), 1 / len(levels))
-    return Explanation(detections, np.arange(n), SIZE, levels, weights, np.full((n, 2), 0.5))
+def has(drawn: Image.Image, colour: str) -> bool:
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return bool((np.asarray(drawn) == wanted).all(-1).any())
 
 
-def without_modulation(n: int = 2) -> Explanation:
-    levels = tuple(dataclasses.replace(one, weight_maps=None) for one in explanation(n).levels)
-    return dataclasses.replace(explanation(n, levels), scale_weights=None, centres=None)
+def test_kinds_of_map_in_order() -> None:
+    assert list(maps_by_kind(explanation().levels)) == ["weight map G", "co-attention", "without Gaussian"]
+    assert list(maps_by_kind(without_modulation().levels)) == ["co-attention"]
 
 
-IMAGE = Image.new("RGB", (SIZE.width, SIZE.height), (90, 120, 150))
+def test_strength_is_absolute_for_g_and_relative_for_attention() -> None:
+    values = np.array([[[[0.1, 0.2]], [[0.4, 0.0]]]])
+    one = level("c4", 16)
+    assert Map(one, values, is_weight=True).strength(0).tolist() == [[0.4, 0.2]]
+    assert Map(one, values, is_weight=False).strength(0) == pytest.approx(np.array([[1.0, 0.4]]))
+    assert Map(one, values, is_weight=False).strength(0, head=0).tolist() == [[0.5, 1.0]]
+    assert (Map(one, values * 0, is_weight=False).strength(0) == 0).all()
 
 
-def test_a_map_lies_where_its_cells_are() -> None:
-    maps = level("c5", 32, 1, 1)
-    left, right, bottom, top = maps.extent(seen=SIZE, original=ImageSize(height=128, width=128))
-    # Cell 0 is centred at 16 pixels of what the model saw, and one cell more is drawn on every side.
-    assert (left, right) == (-32, 160)
-    assert (top, bottom) == (-64, 192)
-
-
-def test_the_shift_of_a_backbone_moves_the_map() -> None:
-    maps = dataclasses.replace(level("c4", 16, 1, 1), offset=0.5 / 16)
-    left, _, _, top = maps.extent(seen=SIZE, original=SIZE)
-    assert (left, top) == (0.5 - 24, 0.5 - 24)
-
-
-def test_the_overview_has_a_row_a_detection_and_a_column_a_map() -> None:
-    one, two = overview(IMAGE, explanation(1)), overview(IMAGE, explanation(2))
+def test_the_overview_has_a_row_a_detection_and_columns_for_what_there_is() -> None:
+    one, two = explanation(1).overview(), explanation(2).overview()
     assert one.width == two.width
-    assert two.height > 1.5 * one.height
-    assert overview(IMAGE, without_modulation()).width == two.width * 3 // 6
+    assert two.height > 1.4 * one.height
+    single = explanation(2, (level("c5", 32, n=2),)).overview()
+    assert without_modulation().overview().width < single.width < two.width
 
 
-def test_nothing_found_still_gives_a_picture() -> None:
-    assert overview(IMAGE, explanation(0)).width == overview(IMAGE, explanation(1)).width
+def test_the_overview_stops_before_it_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "MOST_ROWS", 2)
+    assert explanation(3).overview().size == explanation(2).overview().size
 
 
-@pytest.mark.parametrize("heads", [1, 3])
-def test_per_head_has_a_column_a_head(heads: int) -> None:
-    levels = (level("c4", 16, 1, heads), level("c5", 32, 1, heads))
-    wide = per_head(IMAGE, explanation(1, levels), 0)
-    single = per_head(IMAGE, explanation(1, levels[:1]), 0)
-    assert wide.width == (heads + 1) * 240
-    assert wide.height == 2 * single.height
+@pytest.mark.parametrize(("width", "height"), [(128, 64), (5000, 20), (20, 5000), (1, 1)])
+def test_nothing_found_still_gives_a_picture(width: int, height: int) -> None:
+    drawn = np.asarray(explanation(0, image=picture(width, height)).overview())
+    assert (drawn == (90, 120, 150)).all(-1).any()
+    assert drawn[-60:].min() < 128
 
 
-def test_what_a_query_looks_at_glows() -> None:
-    def glow(peak: tuple[int, int]) -> np.ndarray:
-        levels = (level("c4", 16, 1, 1, peak),)
-        drawn = np.asarray(per_head(IMAGE, explanation(1, levels), 0), np.int64)
-        half = drawn[:, drawn.shape[1] // 2 :]
-        warmth = np.clip(half[..., 0] - half[..., 2], 0, None)
-        return warmth[:, : warmth.shape[1] // 3].sum() - warmth[:, -warmth.shape[1] // 3 :].sum()
+@pytest.mark.parametrize(("width", "height"), [(5000, 20), (20, 5000), (1, 1)])
+def test_extreme_pictures_are_drawn_legibly(width: int, height: int) -> None:
+    one = explanation(1, image=picture(width, height))
+    for drawn in (one.overview(), one.per_head(0)):
+        assert drawn.width > 400
+        assert 200 < drawn.height < 3000
 
-    assert glow((2, 0)) > 0 > glow((2, 7))
+
+@pytest.mark.parametrize("heads", [1, 2, 9])
+def test_per_head_has_a_column_a_head_and_a_block_a_level(heads: int) -> None:
+    levels = (level("c4", 16, heads=heads), level("c5", 32, heads=heads))
+    both, single = explanation(1, levels).per_head(0), explanation(1, levels[:1]).per_head(0)
+    assert both.height > single.height + 300
+    assert without_modulation(1).per_head(0).height < both.height
+    assert all(has(both, head_colour(head)) for head in range(heads))
+    more = tuple(level(one.name, one.stride, heads=heads + 9) for one in levels)
+    assert explanation(1, more).per_head(0).width > both.width
+
+
+@pytest.mark.parametrize("kind", ["weight map G", "co-attention", "without Gaussian"])
+def test_what_a_query_looks_at_glows_where_it_is(kind: str) -> None:
+    """A map that is 1 in one cell of a picture twice as large as the model saw it."""
+    dark = np.zeros_like(level("c4", 16).co_attention)
+    names = {"weight map G": "weight_maps", "co-attention": "co_attention", "without Gaussian": "plain_attention"}
+    for column, other in ((0, 7), (7, 0)):
+        bright = {names[kind]: level("c4", 16, peak=(2, column)).co_attention}
+        maps: dict[str, Any] = dict.fromkeys(names.values(), dark) | bright
+        one = explanation(1, (dataclasses.replace(level("c4", 16), **maps),), picture(256, 128))
+        panel = Panel(Sheet(2.5, 1.5), Canvas.of(one.image, 2.0), 0.25, 0.25)
+        draw_map(panel, one, maps_by_kind(one.levels)[kind][0], 0)
+        drawn = np.asarray(panel.sheet.picture(), np.int64)
+        warmth = []
+        for at in (column, other):
+            x, y = (panel.place((np.array([at, 2]) + 0.5) * 32) * DOTS_PER_INCH).astype(int)
+            warmth.append(drawn[y, x, 0] - drawn[y, x, 2])
+        assert warmth[0] > 50
+        assert warmth[1] == 0
 
 
 def test_heads_shared_by_all_stand_beside_heads_of_their_own() -> None:
-    mixed = dataclasses.replace(level("c5", 32, 1, 4), weight_maps=level("c5", 32, 1, 1).weight_maps)
-    assert per_head(IMAGE, explanation(1, (mixed,)), 0).width == 5 * 240
+    own, shared = level("c5", 32, heads=4), level("c5", 32, heads=1)
+    mixed = dataclasses.replace(
+        own, weight_maps=shared.weight_maps, head_centres=shared.head_centres, sigmas=shared.sigmas
+    )
+    drawn = explanation(1, (mixed,)).per_head(0)
+    assert drawn.size == explanation(1, (own,)).per_head(0).size
+    assert has(drawn, head_colour(0))
+    assert not has(drawn, head_colour(1))
+
+
+def test_long_names_are_cut() -> None:
+    one = explanation(1)
+    named = dataclasses.replace(one, detections=dataclasses.replace(one.detections, names=("x" * 500,)))
+    assert named.overview().size == one.overview().size
