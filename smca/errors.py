@@ -38,7 +38,11 @@ class OutputError(SmcaError):
     """An output folder or file that cannot be written without harm."""
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the allowed name closest to `name`, or "" when none is close."""
-    found = difflib.get_close_matches(name, list(allowed), n=1)
-    return f" Did you mean '{found[0]}'?" if found else ""
+def nearest(name: str, allowed: Iterable[str], most: int = 1) -> str:
+    """Return " Did you mean 'x'?" for the allowed name closest to `name`, or "" when none is close.
+
+    With `most` above 1 the next closest follow: " Did you mean 'x'? Near it: y, z."
+    """
+    found = difflib.get_close_matches(name, list(allowed), n=most)
+    others = f" Near it: {', '.join(found[1:])}." if found[1:] else ""
+    return f" Did you mean '{found[0]}'?{others}" if found else ""

@@ -9,6 +9,12 @@ from typing import Any
 from smca.cli.parsing import Parser, image_size
 from smca.cli.process import start
 
+NOTE = (
+    "Memory: of one image, in float32. Activations: what the backward pass needs, each tensor once, where it is first "
+    "kept; unfused: where attention has no fused kernel, as on a CPU while attention_dropout is above 0. Training: "
+    "weights, gradients and AdamW's moments, without activations. Inference: weights and the most alive at once."
+)
+
 
 def add(parser: Parser) -> None:
     """Add the command to `parser`."""
@@ -37,23 +43,21 @@ def _show(target: str, numbers: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    totals = {key: value for key, value in numbers.items() if key != "parts"}
+    columns = list(dict.fromkeys(key for part in numbers["parts"].values() for key in part))
     table = Table("part", box=None, pad_edge=False, header_style="bold")
-    columns = sorted({key for part in numbers["parts"].values() for key in part})
     for column in columns:
         table.add_column(column.replace("_", " "), justify="right")
     for name, part in numbers["parts"].items():
         table.add_row(name, *(_readable(part.get(column)) for column in columns))
     console = Console(highlight=False)
     console.print(f"[bold]{target}[/bold]")
-    for key, value in numbers.items():
-        if key != "parts":
-            console.print(f"{key.replace('_', ' '):24}{_readable(value)}")
-    console.print(table)
+    for key, value in totals.items():
+        console.print(f"{key.replace('_', ' '):{max(map(len, totals)) + 2}}{_readable(value)}")
+    console.print("", table, "", NOTE, sep="\n")
 
 
 def _readable(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key.replace('_', ' ')} {_readable(inner)}" for key, inner in value.items())
     if isinstance(value, float):
         return f"{value:,.2f}"
     return f"{value:,}" if isinstance(value, int) else str("-" if value is None else value)

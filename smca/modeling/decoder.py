@@ -85,14 +85,15 @@ class DecoderLayer(GradientCheckpointingLayer):
         super().__init__()
         channels = config.d_model
         modulated = config.modulation != "none"
-        centres = first and config.uses_centre
-        selects = config.scale_selection and len(config.levels) > 1
         self.pre_norm = config.pre_norm
-        normed = config.query_norm and (centres or modulated or selects)  # else nothing reads O_q
-        self.query_norm = nn.LayerNorm(channels) if normed else nn.Identity()
-        self.centre = CentreHead(channels, config.centre_layers) if centres else None
-        self.weight_map = WeightMapHead(config) if modulated else None
-        self.scale_selection = ScaleSelection(channels, len(config.levels)) if selects else None
+        centre = CentreHead(channels, config.centre_layers) if first and config.uses_centre else None
+        weight_map = WeightMapHead(config) if modulated else None
+        selects = config.scale_selection and len(config.levels) > 1
+        scale_selection = ScaleSelection(channels, len(config.levels)) if selects else None
+        heads = (head for head in (centre, weight_map, scale_selection) if head is not None)
+        reads = any(list(head.parameters()) for head in heads)  # a norm that nothing reads would have no gradient
+        self.query_norm = nn.LayerNorm(channels) if config.query_norm and reads else nn.Identity()
+        self.centre, self.weight_map, self.scale_selection = centre, weight_map, scale_selection
         self.self_attention = SelfAttention(channels, config.num_heads, config.attention_dropout)
         self.co_attention = CoAttention(channels, config.num_heads, config.attention_dropout)
         self.ffn = FeedForward(channels, config.ffn_dim, config.dropout)

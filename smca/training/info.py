@@ -1,7 +1,9 @@
 """Parameters, multiply-adds and memory of a model, in all and by part, without running it on real numbers.
 
 GMACs are counted on the explicit path, attention products included, for one image of the given size, by torch's flop
-counter on tensors without content. Memory is what weights, gradients and AdamW's two moments take in float32.
+counter on tensors without content. Memory is in MiB of float32: `weights`; `training`, what weights, gradients and
+AdamW's two moments take whatever the batch; `activations`, what one image adds to that for the backward pass with fused
+attention, and `activations_unfused` without (memory.py); `inference`, weights and the most that one image needs.
 """
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig
 
 from smca.errors import ConfigurationError, ModelError
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.detector import SmcaForObjectDetection
+from smca.modeling.image_processing import SmcaImageProcessor
 from smca.sizes import ImageSize
+from smca.training.memory import kept_for_backward, most_at_inference
 from smca.training.recipe import from_yaml
 from smca.training.recipes import find_recipe
 
@@ -28,53 +33,93 @@ def describe(target: str, size: ImageSize | None = None) -> dict[str, Any]:
     """Numbers of a recipe (name or file) or a MODEL; keys parameters_trainable, parameters_total, gmacs, parts, ..."""
     config, default = _configuration(target)
     size = size or default
+    if size.height < 1 or size.width < 1:
+        raise ConfigurationError(f"size is {size}; allowed: at least 1x1")
     with torch.device("meta"):
         model = SmcaForObjectDetection(config)
-    trainable = _count(model, trainable=True)
+        pixels = torch.empty(1, 3, size.height, size.width)
+    parameters = _parameters(model)
     parts = {part: _parameters(getattr(model, part)) for part in PARTS}
-    gmacs = _gmacs(model, size)
+    memory, kept = _memory(model, pixels)
+    gmacs = count_gmacs(model, pixels)
     return {
-        "parameters_trainable": trainable,
-        "parameters_total": _count(model),
+        **parameters,
         "gmacs": round(sum(gmacs.values()), 3),
         "image_height": size.height,
         "image_width": size.width,
-        "memory_weights_mib": round(4 * _count(model) / MIB, 1),
-        "memory_training_mib": round(4 * (_count(model) + 3 * trainable) / MIB, 1),
-        "parts": {part: {**parts[part], "gmacs": round(gmacs[part], 3)} for part in PARTS},
+        **{f"memory_{name}_mib": round(amount / MIB, 1) for name, amount in memory.items()},
+        "parts": {
+            part: {
+                **parts[part],
+                "gmacs": round(gmacs[part], 3),
+                "memory_activations_mib": round(kept[part] / MIB, 1),
+            }
+            for part in PARTS
+        },
     }
+
+
+def count_gmacs(model: SmcaForObjectDetection, pixels: torch.Tensor) -> dict[str, float]:
+    """Multiply-adds on `pixels` by part, in 1e9; the counter wants a model that does not train, and leaves it so."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        model.eval().requires_grad_(False)(pixels, intermediates=True)
+    counts = counter.get_flop_counts()
+    root = type(model).__name__
+    return {part: sum(counts.get(f"{root}.{part}", {}).values()) / 2e9 for part in PARTS}
+
+
+def _memory(model: SmcaForObjectDetection, pixels: torch.Tensor) -> tuple[dict[str, int], dict[str, int]]:
+    """Bytes by what they are for, and those of the activations by part."""
+    weights, trained = 4 * _count(model), 4 * _count(model, trainable=True)
+    constants = sum(buffer.nbytes for buffer in model.buffers())
+    kept = kept_for_backward(model, pixels, PARTS)
+    memory = {
+        "weights": weights,
+        "training": weights + 3 * trained,
+        "activations": sum(kept.values()),
+        "activations_unfused": sum(kept_for_backward(model, pixels, PARTS, fused=False).values()),
+        "inference": weights + constants + most_at_inference(model, pixels),
+    }
+    return memory, kept
 
 
 def _parameters(module: nn.Module) -> dict[str, int]:
     return {"parameters_trainable": _count(module, trainable=True), "parameters_total": _count(module)}
 
 
-def _configuration(target: str) -> tuple[SmcaConfig, ImageSize]:
-    path = Path(target)
-    if (path / "config.json").is_file():
-        return SmcaConfig.from_pretrained(path), ImageSize(height=800, width=1066)
-    if path.suffix in (".yaml", ".yml"):
-        recipe = from_yaml(path)
-    elif path.exists():
-        raise ModelError(f"{path} is neither a model folder (no config.json) nor a recipe file (.yaml)")
-    else:
-        recipe = find_recipe(target)
-    width = min(recipe.long_side, recipe.image_size * 4 // 3)
-    return recipe.config(), ImageSize(height=recipe.image_size, width=width)
-
-
 def _count(module: nn.Module, trainable: bool = False) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable)
 
 
-def _gmacs(model: SmcaForObjectDetection, size: ImageSize) -> dict[str, float]:
-    if size.height < 1 or size.width < 1:
-        raise ConfigurationError(f"size is {size.height}x{size.width}; allowed: at least 1x1")
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        model.eval().requires_grad_(False)(
-            torch.empty(1, 3, size.height, size.width, device="meta"), intermediates=True
-        )
-    counts = counter.get_flop_counts()
-    root = type(model).__name__
-    return {part: sum(counts.get(f"{root}.{part}", {}).values()) / 2e9 for part in PARTS}
+def _configuration(target: str) -> tuple[SmcaConfig, ImageSize]:
+    """The configuration that `target` stands for, and the size its images have: four to three, as most photos."""
+    path = Path(target)
+    if (path / "config.json").is_file():
+        return _of_folder(path)
+    if path.suffix in (".yaml", ".yml"):
+        recipe = from_yaml(path)
+    elif path.exists():
+        raise ModelError(f"{path} is neither a model folder (no config.json) nor a recipe file (.yaml)")
+    elif len(path.parts) > 1:
+        raise ModelError(f"there is no {path}; allowed: a recipe's name, a recipe file (.yaml) or a model folder")
+    else:
+        recipe = find_recipe(target)
+    return recipe.config(), _four_to_three(recipe.image_size, recipe.long_side)
+
+
+def _of_folder(path: Path) -> tuple[SmcaConfig, ImageSize]:
+    try:
+        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        has_processor = (path / "preprocessor_config.json").is_file()
+        processor = SmcaImageProcessor.from_pretrained(path, local_files_only=True) if has_processor else None
+    except Exception as error:
+        raise ModelError(f"{path} cannot be read as a model: {' '.join(str(error).split())}") from error
+    if not isinstance(config, SmcaConfig):
+        raise ModelError(f"{path} holds a model of type '{config.model_type}'; allowed: '{SmcaConfig.model_type}'")
+    size = (processor or SmcaImageProcessor.suited_to(config)).size
+    return config, _four_to_three(size["shortest_edge"], size["longest_edge"])
+
+
+def _four_to_three(short_side: int, long_side: int) -> ImageSize:
+    return ImageSize(height=short_side, width=min(long_side, short_side * 4 // 3))

@@ -10,7 +10,9 @@ import torch
 import yaml
 from PIL import Image
 
+from smca.cli.recipes import FIELDS
 from smca.training import launch
+from smca.training.recipes import GROUPS
 from smca.training.request import TrainRequest
 from tests.cli.conftest import Smca
 from tests.interchange.checkpoints import detr_shapes, write
@@ -30,6 +32,18 @@ def test_recipes_are_listed_for_people_and_machines(smca: Smca, tmp_path: Path) 
     assert {"smca-r50", "smca-r50-single-scale", "smca-r101", "smca-tiny", "detr-tiny"} <= {row["name"] for row in rows}
     assert all(row["name"] in out for row in rows)
     assert all(row["command"].startswith("smca train") for row in rows)
+    assert all(set(row) == set(FIELDS) for row in rows)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_recipes_fit_the_terminal(width: int, smca: Smca, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = smca("recipes")[1].splitlines()
+    assert max(map(len, lines)) <= width
+    (row,) = (line for line in lines if line.startswith("smca-r50-single-scale-108 "))
+    assert {"SMCA-R50,", "42.7", "the", "paper", "V100", "53"} <= set(row.split())
+    assert [line.strip() for line in lines if line.strip() in GROUPS] == list(GROUPS)
+    assert len(lines) < (60 if width == 120 else 120)
 
 
 def test_info_counts_parameters(smca: Smca, tmp_path: Path, model: Path) -> None:
@@ -40,7 +54,14 @@ def test_info_counts_parameters(smca: Smca, tmp_path: Path, model: Path) -> None
     assert numbers["parameters_trainable"] <= numbers["parameters_total"]
     assert (numbers["image_height"], numbers["image_width"]) == (96, 128)
     assert numbers["gmacs"] > 0
+    assert numbers["memory_activations_mib"] > 0
     assert "backbone" in out
+
+
+def test_info_takes_a_folders_own_size(smca: Smca, tmp_path: Path, model: Path) -> None:
+    smca("info", model, "--json", "info.json")
+    numbers = json.loads((tmp_path / "info.json").read_text())
+    assert (numbers["image_height"], numbers["image_width"]) == (96, 128)
 
 
 def test_scenes_are_written(smca: Smca, tmp_path: Path) -> None:
@@ -166,6 +187,10 @@ def test_a_printed_configuration_is_yaml_with_the_options_applied(smca: Smca) ->
         ("train {scenes} --recipe smca-tiny --init nowhere", "nowhere"),
         ("resume nowhere", "nowhere"),
         ("info smca-r5", "Did you mean 'smca-r50'?"),
+        ("info {empty}", "neither a model folder"),
+        ("info nowhere/best", "there is no nowhere/best"),
+        ("info smca-tiny --size 0x0", "HEIGHTxWIDTH"),
+        ("info smca-tiny --size wide", "HEIGHTxWIDTH"),
         ("eval nowhere {scenes}", "no model folder at nowhere"),
         ("eval {model} nowhere", "nowhere"),
         ("predict {model} nowhere.jpg", "nowhere.jpg"),

@@ -136,6 +136,25 @@ def test_a_switch_adds_what_it_needs_and_nothing_else(
         assert heads == map_heads
 
 
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {},
+        {"scale_selection": False},
+        {"modulation": "none"},
+        {"modulation": "none", "scale_selection": False},
+        {"modulation": "none", "scale_selection": False, "box_prior": False},
+        {"modulation": "head-shared", "scale_selection": False, "spread": "fixed"},
+    ],
+)
+def test_every_weight_is_read(switches: dict[str, Any]) -> None:
+    """Processes that train together wait for the gradient of each, so one that nothing reads would stop them."""
+    module, found = run(**switches)
+    reference = found.references[0]
+    (found.outputs.sum() + (0 if reference is None else reference.centre_logit.sum())).backward()
+    assert [name for name, parameter in module.named_parameters() if parameter.grad is None] == []
+
+
 def test_pre_norm_normalises_before_each_step() -> None:
     """With every step's last layer at zero nothing is added: post-norm still normalises, pre-norm leaves zeros."""
     module, tokens = decoder(pre_norm=True)

@@ -1,65 +1,11 @@
-"""Every recipe, one function each: the paper's rows exactly, and small ones for small machines.
-
-Numbers marked "the paper" were measured by its authors on COCO 2017 val, not here. Paper recipes start from ImageNet
-weights and train on eight 32 GB GPUs or the same batch by accumulation.
-"""
+"""Recipes of ours for small machines; `docs/results` has what was measured with them."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from smca.data.transforms import Augmentation
-from smca.errors import ConfigurationError, nearest
 from smca.training.recipe import Optimisation, Origin, Recipe
-
-PAPER = "the paper"
-EIGHT_GPUS = "8 x V100"
-
-
-def smca_r50() -> Recipe:
-    """Paper: SMCA-R50, 50 epochs, 43.7 AP; 152 GFLOPs, 40 M parameters."""
-    origin = Origin(
-        "SMCA, multi-scale, R50", "SMCA-R50 (50 epochs)", 43.7, PAPER, EIGHT_GPUS, "not stated in the paper"
-    )
-    return Recipe("smca-r50", origin, {"attention_dropout": 0.1}, backbone_weights="imagenet")
-
-
-def smca_r101() -> Recipe:
-    """Paper: SMCA-R101, 50 epochs, 44.4 AP; 218 GFLOPs, 58 M parameters."""
-    origin = Origin(
-        "SMCA, multi-scale, R101", "SMCA-R101 (50 epochs)", 44.4, PAPER, EIGHT_GPUS, "not stated in the paper"
-    )
-    model = {"backbone": "resnet101", "attention_dropout": 0.1}
-    return Recipe("smca-r101", origin, model, backbone_weights="imagenet")
-
-
-def smca_r50_single_scale() -> Recipe:
-    """Paper: single-scale SMCA-R50, 50 epochs, 41.0 AP; 86 GFLOPs, 42 M parameters."""
-    origin = Origin(
-        "SMCA on C5 alone, R50",
-        "SMCA-R50, single-scale (50 epochs)",
-        41.0,
-        PAPER,
-        EIGHT_GPUS,
-        "not stated in the paper",
-    )
-    model = {"levels": ("c5",), "encoder": ("intra",) * 6, "ffn_dim": 2048, "attention_dropout": 0.1}
-    return Recipe("smca-r50-single-scale", origin, model, backbone_weights="imagenet")
-
-
-def detr_r50() -> Recipe:
-    """Paper: DETR-R50, 500 epochs, 42.0 AP; 86 GFLOPs, 41 M parameters."""
-    origin = Origin("DETR, R50", "DETR-R50 (500 epochs)", 42.0, PAPER, EIGHT_GPUS, "not stated in the paper")
-    model = {
-        **smca_r50_single_scale().model,
-        "modulation": "none",
-        "box_prior": False,
-        "num_queries": 100,
-        "class_loss": "softmax",
-        "class_weight": 1.0,
-    }
-    plan = Optimisation(epochs=500, batch=16, micro_batch=8)
-    return Recipe("detr-r50", origin, model, plan, backbone_weights="imagenet")
 
 
 def smca_medium() -> Recipe:
@@ -149,21 +95,3 @@ def detr_tiny() -> Recipe:
     origin = Origin("DETR, 2 CPU cores", hardware="2 CPU cores")
     model = {**smca_tiny().model, "levels": ("c4",), "modulation": "none", "box_prior": False}
     return dataclasses.replace(smca_tiny(), name="detr-tiny", origin=origin, model=model)
-
-
-def all_recipes() -> list[Recipe]:
-    """Every recipe, the paper's first."""
-    makers = (
-        smca_r50, smca_r50_single_scale, smca_r101, detr_r50, smca_medium, smca_small, smca_tiny, detr_tiny,
-    )  # fmt: skip
-    return [make() for make in makers]
-
-
-def find_recipe(name: str) -> Recipe:
-    """The recipe of that name."""
-    recipes = {recipe.name: recipe for recipe in all_recipes()}
-    if name not in recipes:
-        raise ConfigurationError(
-            f"no recipe '{name}'.{nearest(name, recipes)} Known: {', '.join(recipes)}, or a YAML file"
-        )
-    return recipes[name]
