@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 
 Outcomes = dict[str, dict[str, tuple[str, str]]]
 
+MADE_FOR = "5.24"  # the transformers whose tests the lists speak of
+
 IMAGES_ONLY = "the model reads pictures: it has no token embeddings"
 NO_LANGUAGE = "for language models: tokens that are generated, cached, shifted or placed by rotation"
 ONE_PART = "one configuration and no models inside the model"

@@ -15,7 +15,7 @@ import transformers
 
 from tests.transformers_suite import source
 from tests.transformers_suite.cases import IMPORTED
-from tests.transformers_suite.not_applicable import FILES, TESTS, Outcomes, problems
+from tests.transformers_suite.not_applicable import FILES, MADE_FOR, TESTS, Outcomes, problems
 from tests.transformers_suite.source import NotToBeHadError, extract, library_tests
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,13 @@ def folder(pytestconfig: pytest.Config) -> Path:
         pytest.skip(str(error))
 
 
+def judge(wrong: list[str]) -> None:
+    """Fail; or skip, where another transformers brought tests that nobody has decided about."""
+    if wrong and not transformers.__version__.startswith(f"{MADE_FOR}."):
+        pytest.skip(f"transformers is {transformers.__version__}, the lists are for {MADE_FOR}: {'; '.join(wrong)}")
+    assert not wrong, "\n\n".join(wrong)
+
+
 @pytest.mark.slow
 def test_the_librarys_own_tests_pass(folder: Path, tmp_path: Path) -> None:
     """All that applies passes, and the list of what does not is true."""
@@ -42,13 +49,12 @@ def test_the_librarys_own_tests_pass(folder: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     outcomes: Outcomes = json.loads((tmp_path / "result.json").read_text())
-    wrong = problems(outcomes, TESTS)
-    assert not wrong, "\n\n".join(wrong)
+    judge(problems(outcomes, TESTS))
 
 
 def test_every_file_of_the_library_is_run_or_listed(folder: Path) -> None:
     found = {path.name for path in folder.glob("test_*.py")}
-    assert sorted(found) == sorted({*FILES, *IMPORTED})
+    judge([f"{name} is neither run nor listed, or not there" for name in sorted(found ^ {*FILES, *IMPORTED})])
 
 
 FOUND: Outcomes = {
