@@ -10,7 +10,7 @@ import re
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError  # nosec B403 - an exception, nothing is unpickled with it
+from pickle import UnpicklingError  # nosec B403
 from typing import Any
 
 import torch
