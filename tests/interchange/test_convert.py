@@ -60,9 +60,10 @@ def test_shapes_tell_the_spread(share: int, spread: str) -> None:
     assert (config.levels, config.encoder, config.num_queries) == (("c5",), ("intra", "intra"), QUERIES)
 
 
-def test_arguments_may_be_missing_and_dilation_is_read() -> None:
-    model = converted(Checkpoint(filled(single_scale_shapes(backbone="resnet50")), {"dilation": True})).model
-    assert (model.config.backbone, model.config.bandwidth, model.config.dilation) == ("resnet50", 8.0, True)
+@pytest.mark.parametrize("backbone", ["resnet50", "resnet101"])
+def test_arguments_may_be_missing_and_dilation_is_read(backbone: str) -> None:
+    model = converted(Checkpoint(filled(single_scale_shapes(backbone=backbone)), {"dilation": True})).model
+    assert (model.config.backbone, model.config.bandwidth, model.config.dilation) == (backbone, 8.0, True)
     assert model.backbone.levels["c5"].stride == 16
 
 

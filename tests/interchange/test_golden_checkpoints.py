@@ -11,6 +11,7 @@ import torch
 from smca.inference.loading import load
 from smca.interchange.classes import coco_ids
 from smca.interchange.convert import convert_file
+from smca.interchange.convert import converted as converted_model
 from smca.modeling.detector import SmcaForObjectDetection
 from tests.modeling.official import Golden
 from tests.modeling.tiny import padded_batch
@@ -54,3 +55,19 @@ def test_the_folded_form_gives_them_too(converted: tuple[Golden, SmcaForObjectDe
     wanted = golden.expected["pred_logits"][-1][..., list(coco_ids())]
     np.testing.assert_allclose(output.logits, wanted, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(output.pred_boxes, golden.expected["pred_boxes"][-1], rtol=0, atol=TOLERANCE)
+
+
+@torch.no_grad()
+def test_without_its_guard_the_backbone_leaks_as_theirs_does(shared: Path) -> None:
+    """What their code gives for a padded batch, and how far that is from the truth."""
+    leaking = Golden(shared / "golden", "official_r50")
+    model = converted_model(leaking.checkpoint()).model
+    for module in model.backbone.modules():
+        module._forward_pre_hooks.clear()
+        module._forward_hooks.clear()
+    seen = model(*padded_batch(leaking.images()), intermediates=True).intermediates
+    wanted = leaking.expected["pred_logits"][..., list(coco_ids())]
+    np.testing.assert_allclose(seen.all_logits, wanted, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(seen.all_boxes, leaking.expected["pred_boxes"], rtol=0, atol=TOLERANCE)
+    truth = Golden(shared / "golden", "official_r50_alone").expected["pred_logits"][..., list(coco_ids())]
+    assert np.abs(seen.all_logits.numpy() - truth)[:, 1].max() > 0.05
