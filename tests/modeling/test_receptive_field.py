@@ -109,9 +109,11 @@ def test_released_code_puts_cells_at_whole_numbers(name: str) -> None:
     assert {level.offset for level in backbone.levels.values()} == {0.0}
 
 
-@pytest.mark.parametrize("name", ["plain", "resnet18"])
-def test_maps_have_the_cells_of_the_geometry(name: str) -> None:
-    backbone = Backbone(small_config(backbone=name, levels=("c3", "c4", "c5"), backbone_norm="frozen"))
+@pytest.mark.parametrize(("name", "dilation"), [("plain", False), ("resnet18", False), ("resnet50", True)])
+def test_maps_have_the_cells_of_the_geometry(name: str, dilation: bool) -> None:
+    levels = ("c3", "c4", "c5")
+    backbone = Backbone(small_config(backbone=name, dilation=dilation, levels=levels, backbone_norm="frozen"))
+    assert [level.stride for level in backbone.levels.values()] == [8, 16, 16 if dilation else 32]
     maps = backbone(torch.zeros(1, 3, 75, 133), None)
     for level in backbone.levels.values():
         assert maps[level.name].shape == (1, level.channels, -(-75 // level.stride), -(-133 // level.stride))
