@@ -23,6 +23,7 @@ BELOW = {
     "evaluation": GROUND | {"modeling", "data", "visualization", "inference"},
     "training": GROUND | {"modeling", "criterion", "data", "visualization", "inference", "interchange", "evaluation"},
 }
+BELOW["benchmark"] = (set(BELOW) | GROUND) - {"interchange"}
 HIGHEST = {"quickstart", "cli", "__main__", "__init__"}
 
 # Methods of a lower room that open a higher one when called: model.predict and detections.draw.

@@ -24,6 +24,8 @@ def add(parser: Parser) -> None:
     command.add_argument("--batch", type=at_least(int, 1), default=4, metavar="N", help="images at once")
     command.add_argument("--workers", type=at_least(int, 0), default=2, metavar="N", help="loader processes")
     command.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    command.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16 is faster and rounds")
+    command.add_argument("--compile", action="store_true", help="torch.compile: minutes at first, for many images")
     command.add_argument("--strict", action="store_true", help="stop at missing or unreadable images")
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers for machines")
     command.add_argument("--report", type=Path, metavar="DIR", help="write an HTML report with pictures")
@@ -43,6 +45,8 @@ def run(arguments: Namespace) -> None:
         batch=arguments.batch,
         workers=arguments.workers,
         device=arguments.device,
+        precision=arguments.precision,
+        compile=arguments.compile,
         strict=arguments.strict,
         report=arguments.report,
     )

@@ -18,6 +18,8 @@ def add(parser: Parser) -> None:
     command.add_argument("--threshold", type=fraction, metavar="T", help="lowest score (default: the model's own)")
     command.add_argument("--batch", type=at_least(int, 1), default=1, metavar="N", help="images at once")
     command.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    command.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16 is faster and rounds")
+    command.add_argument("--compile", action="store_true", help="torch.compile: minutes at first, for many images")
     command.set_defaults(run=run)
 
 
@@ -33,5 +35,7 @@ def run(arguments: Namespace) -> None:
         threshold=arguments.threshold,
         batch=arguments.batch,
         device=arguments.device,
+        precision=arguments.precision,
+        compile=arguments.compile,
     )
     say(str(arguments.out / "predictions.json"))

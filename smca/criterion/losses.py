@@ -48,6 +48,7 @@ class SetCriterion(nn.Module):
         self.weights = weights or LossWeights()
         self.costs = costs or MatchingCosts()
 
+    @torch.compiler.disable
     def forward(
         self,
         logits: Tensor,

@@ -17,7 +17,7 @@ from smca.data.records import Split
 from smca.evaluation.coco import Summary
 from smca.evaluation.loop import evaluate
 from smca.evaluation.report import write_report
-from smca.inference.loading import class_names, load, processor_of
+from smca.inference.loading import Precision, class_names, load, processor_of
 from smca.progress import Progress
 
 
@@ -29,11 +29,13 @@ def evaluate_folder(
     batch: int = 4,
     workers: int = 2,
     device: str | None = None,
+    precision: Precision = "fp32",
+    compile: bool = False,
     strict: bool = False,
     report: Path | None = None,
 ) -> Summary:
     """Return the COCO numbers of a model on a split, classes matched by name; write a page into `report`."""
-    model = load(model_folder, device)
+    model = load(model_folder, device, precision, compile)
     records = with_classes_of(model, read_split(data, split, strict=strict))
     processor = processor_of(model)
     loader = DataLoader(

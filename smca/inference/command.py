@@ -19,7 +19,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 from smca.detections import Detections
 from smca.errors import DataError, OutputError
 from smca.files import write_atomically, write_json
-from smca.inference.loading import load, processor_of
+from smca.inference.loading import Precision, load, processor_of
 from smca.inference.predict import predict_batch
 from smca.inference.sources import list_images, read_image
 from smca.progress import Progress
@@ -42,11 +42,13 @@ def predict_files(
     threshold: float | None = None,
     batch: int = 1,
     device: str | None = None,
+    precision: Precision = "fp32",
+    compile: bool = False,
 ) -> PredictionReport:
     """Predict on files, folders and globs; write into `out`, where files of the same name are replaced."""
     paths = list_images(sources)
     pictures = _picture_names(paths, out)
-    model = load(model_folder, device)
+    model = load(model_folder, device, precision, compile)
     processor = processor_of(model)
     entries: list[dict[str, Any]] = []
     unreadable: list[str] = []

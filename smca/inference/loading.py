@@ -1,23 +1,27 @@
 """A model folder -> a model ready to predict, and the image processor that belongs to a model.
 
 A model folder is transformers' own: `config.json`, `model.safetensors`, `preprocessor_config.json`. Nothing
-is fetched from a network. Raises ModelError for what is not such a folder or does not hold all of the model's
-weights, and DeviceError for a device that is not there.
+is fetched from a network. What is trained and saved stays as it is, but a loaded model looks at images the fast way
+(`prepare_for_inference`). Raises ModelError for what is not such a folder or does not hold all of the model's weights,
+and DeviceError for a device or a precision that is not there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, BatchFeature, PreTrainedModel
 
 from smca.errors import DeviceError, ModelError
+from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
+from smca.modeling.precision import has_bfloat16
 
+Precision = Literal["fp32", "bf16"]
 PARTS = ("config.json", "model.safetensors", "preprocessor_config.json")
 
 
@@ -35,9 +39,17 @@ class Processor(Protocol):
         ...
 
 
-def load(folder: str | Path, device: str | None = None) -> PreTrainedModel:
-    """Return the model in evaluation mode on `device` ("cpu", "cuda"; default: cuda where there is one)."""
+def load(
+    folder: str | Path, device: str | None = None, precision: Precision = "fp32", compile: bool = False
+) -> PreTrainedModel:
+    """Return the model in evaluation mode on `device` ("cpu", "cuda"; default: cuda where there is one).
+
+    precision: of predictions; "bf16" is faster where the hardware has it, and rounds scores and boxes.
+    compile: run as compiled code, which takes minutes to make.
+    """
     place = pick_device(device)
+    if precision == "bf16" and not has_bfloat16(place):
+        raise DeviceError(f"precision bf16: this {place.type} has no bfloat16 arithmetic; allowed here: fp32")
     path = _model_folder(folder)
     try:
         model, report = AutoModelForObjectDetection.from_pretrained(
@@ -48,6 +60,10 @@ def load(folder: str | Path, device: str | None = None) -> PreTrainedModel:
     lacking = sorted(report["missing_keys"])
     if lacking:
         raise ModelError(f"{path}/model.safetensors lacks {len(lacking)} of the model's weights, first {lacking[0]}")
+    if isinstance(model, SmcaForObjectDetection):
+        model.prepare_for_inference(torch.bfloat16 if precision == "bf16" else None)
+        if compile:
+            model.compile_for_any_size()
     return model.to(place).eval()
 
 

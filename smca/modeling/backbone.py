@@ -10,8 +10,7 @@ Raises ConfigurationError for unknown names and for levels a network does not ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import timm
@@ -27,9 +26,10 @@ from smca.errors import ConfigurationError, nearest
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.frozen_norm import freeze_norms
 from smca.modeling.geometry import BatchSizes, LevelGeometry
+from smca.modeling.norm_folding import InferenceNetwork
 from smca.modeling.padding import PaddingGuard, reads_everywhere
 from smca.modeling.plain_backbone import NORMS, PlainBackbone
-from smca.modeling.precision import at_least_float32
+from smca.modeling.precision import at_least_float32, autocast
 from smca.modeling.receptive_field import PROBE, SpatialLayer, first_centre, probe, shift
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -150,6 +150,8 @@ class Backbone(nn.Module):
         self.levels = {name: level for name, level in levels.items() if name in wanted}
         self.one_by_one = reads_everywhere(self.body)
         self.bf16 = False
+        self.register_load_state_dict_pre_hook(Backbone._forget)
+        self.inference: InferenceNetwork | None = None
         self.guard = PaddingGuard(layers)
         self.multiple = self._multiple(layers)
         for stage in trunk.stages[: config.frozen_stages]:
@@ -167,13 +169,35 @@ class Backbone(nn.Module):
             return self._one_by_one(pixel_values, sizes)
         return self._together(pixel_values, sizes)
 
-    def _precision(self, device: torch.device) -> AbstractContextManager[object]:
-        """bfloat16 convolutions while training, where `bf16` asks for them."""
-        return torch.autocast(device.type, torch.bfloat16) if self.bf16 and self.training else nullcontext()
+    def fold_norms(self, dtype: torch.dtype | None = None) -> None:
+        """From now on look at images, where no gradients are wanted, without norms (norm_folding.py), in `dtype`."""
+        self.inference = InferenceNetwork(self.body, (self.guard,), dtype)
+
+    def _forget(self, *_: Any) -> None:
+        if self.inference is not None:
+            self.inference.forget()
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Norms whose weights are frozen keep their statistics too."""
+        super().train(mode)
+        if mode:
+            self._forget()
+            for norm in self.body.modules():
+                if isinstance(norm, nn.BatchNorm2d) and not norm.weight.requires_grad:
+                    norm.eval()
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Backbone:
+        self._forget()
+        return super()._apply(fn, recurse)
 
     def _together(self, pixel_values: Tensor, sizes: BatchSizes | None) -> dict[str, Tensor]:
-        with self.guard.active(sizes), self._precision(pixel_values.device):
-            maps = self.body(pixel_values)
+        network, dtype = self.body, pixel_values.dtype
+        if self.inference is not None and not self.training and not torch.is_grad_enabled():
+            network, dtype = self.inference.ready(), self.inference.dtype or dtype
+        training_type = torch.bfloat16 if self.bf16 and self.training else None
+        with self.guard.active(sizes), autocast(pixel_values.device, training_type):
+            maps = network(pixel_values.to(dtype))
         maps = maps.values() if isinstance(maps, dict) else maps
         return {name: at_least_float32(m) for name, m in zip(self.order, maps, strict=True) if name in self.levels}
 

@@ -53,7 +53,7 @@ class SmcaConfig(PreTrainedConfig):
     bandwidth: beta of E4.
     scale_selection: E7; without it every level counts alike.
     box_prior: whether the centre's logit is added to the box (E9).
-    recentre: from the second decoder layer on the centre is that of the box the layer before predicted (ours; the paper
+    recentre: from the second decoder layer on a query looks from the box the layer before predicted (ours; the paper
         keeps layer 0's, which is the same for every image).
     spread_form: "width", log G = -d^2 / (beta s^2) (paper) or "inverse-width", log G = -s^2 d^2 / beta (released code).
     cell_position: "backbone", a cell lies where the backbone's receptive fields are centred (ours) or "integer",

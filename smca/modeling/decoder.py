@@ -5,9 +5,9 @@
     target = norm2(target + co-attention(target + query position, tokens))                                (E5, E8)
     target = norm3(target + FFN(target))
 
-A `Reference` says where each query looks. Layer 0 makes it from O_q (E2) and every layer hands it on; since target = 0
-at layer 0, it is a learned anchor, the same for every image. With `recentre` (ours) a layer hands on the centre of the
-box it predicts instead, without gradient, so the next one looks from there and E9 refines it.
+A `Reference` (reference.py) says where each query looks. Layer 0 makes it from O_q (E2) and every layer hands it on;
+since target = 0 at layer 0, it is a learned anchor, the same for every image. With `recentre` (ours) a layer hands on
+the box it predicts instead.
 """
 
 from __future__ import annotations
@@ -18,23 +18,16 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from smca.modeling.co_attention import CoAttention, key_features
+from smca.modeling.co_attention import CoAttention, Memory
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.encoder import self_attention
 from smca.modeling.encoder_block import FeedForward
 from smca.modeling.heads import BoxHead
 from smca.modeling.input_projection import Tokens
 from smca.modeling.precision import at_least_float32
+from smca.modeling.reference import BoxPosition, Reference
 from smca.modeling.scale_selection import ScaleSelection
 from smca.modeling.weight_maps import CentreHead, WeightMap, WeightMapHead
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Logit of the normalised centre [B, N, 2] (x, y), and of the size when a query has one."""
-
-    centre_logit: Tensor
-    size_logit: Tensor | None = None
 
 
 @dataclass
@@ -105,18 +98,17 @@ class DecoderLayer(GradientCheckpointingLayer):
         target: Tensor,
         position: Tensor,
         reference: Reference | None,
-        tokens: Tokens,
-        cells: tuple[Tensor, ...],
+        memory: Memory,
         explicit: bool,
     ) -> tuple[Tensor, Reference | None, LayerTrace]:
-        reference, trace = self._aim(self.query_norm(target + position), reference, tokens)
+        reference, trace = self._aim(self.query_norm(target + position), reference, memory.tokens)
 
         def confer(of: Tensor) -> Tensor:
             attended, trace.self_attention = self.self_attention(of, position, explicit)
             return attended
 
         def look(of: Tensor) -> Tensor:
-            attended = self.co_attention(of + position, tokens, cells, trace.weight_maps, trace.scale_weights, explicit)
+            attended = self.co_attention(of + position, memory, trace.weight_maps, trace.scale_weights, explicit)
             trace.co_attention, trace.plain_attention = attended.attention, attended.plain
             return attended.output
 
@@ -167,25 +159,20 @@ class Decoder(nn.Module):
         self.query_position = nn.Embedding(config.num_queries, config.d_model)
         self.layers = nn.ModuleList(DecoderLayer(config, first=index == 0) for index in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.d_model)
-        self.recentre = config.recentre
+        recentres = config.recentre and config.uses_centre and config.decoder_layers > 1
+        self.box_position = BoxPosition(config.d_model) if recentres else None
 
     def forward(self, tokens: Tokens, box_head: BoxHead, explicit: bool = False) -> Decoded:
         position = self.query_position.weight.expand(len(tokens.features), -1, -1)
         target, reference = torch.zeros_like(position), None
-        paddings = [None] * len(tokens.grids) if tokens.padding is None else tokens.padding.split(tokens.lengths, 1)
-        cells = tuple(key_features(grid, pad) for grid, pad in zip(tokens.grids, paddings, strict=True))
+        memory = Memory.of(tokens)
         outputs, references, traces = [], [], []
         for layer in self.layers:
-            target, reference, trace = layer(target, position, reference, tokens, cells, explicit)
+            target, reference, trace = layer(target, position, reference, memory, explicit)
             outputs.append(self.norm(target))
             references.append(reference)
             traces.append(trace)
-            if self.recentre and reference is not None:
-                reference = Reference(_centre_of_box(box_head, outputs[-1], reference))
+            if self.box_position is not None and reference is not None and layer is not self.layers[-1]:
+                reference = Reference.of_box(box_head, outputs[-1], reference)
+                position = self.query_position.weight + self.box_position(reference)
         return Decoded(torch.stack(outputs), references, traces)
-
-
-@torch.no_grad()
-def _centre_of_box(box_head: BoxHead, output: Tensor, reference: Reference) -> Tensor:
-    """Logit [B, N, 2] of the centre of the boxes that a layer's normalised output [B, N, C] predicts."""
-    return box_head.logit(output, reference.centre_logit)[..., :2]

@@ -5,14 +5,15 @@
     t = [{"class_labels": int64 [n], "boxes": float [n, 4] (cx, cy, w, h) relative to the unpadded image}, ...]
     out.loss [], out.logits [B, N, K], out.pred_boxes [B, N, 4]
 
-An image's prediction does not depend on its batch. Loaded in bfloat16 or float16 the backbone alone is in it. The
-attention implementations of transformers are "sdpa", the fused kernels, and "eager", every attention written out.
+An image's prediction does not depend on its batch. Loaded in bfloat16 or float16 the backbone alone is in it; prepared
+for inference in one of them (`prepare_for_inference`) all products are, where no gradients are wanted. The attention
+implementations of transformers are "sdpa", the fused kernels, and "eager", every attention written out.
 Raises DataError when labels do not fit the model, ConfigurationError for checkpointing that would lose gradients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ from smca.modeling.heads import BoxHead, ClassHead
 from smca.modeling.initialization import initialize
 from smca.modeling.input_projection import InputProjection, Tokens
 from smca.modeling.outputs import Intermediates, SmcaObjectDetectionOutput
+from smca.modeling.precision import autocast
 from smca.modeling.weight_maps import log_weight_map
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class SmcaForObjectDetection(PreTrainedModel):
             config.class_loss, LossWeights(*weights), MatchingCosts(*weights), config.no_object_weight
         )
         self._keep_in_fp32_modules_strict = {*FLOAT32_PARTS}
+        self.inference_type: torch.dtype | None = None
         for name in FLOAT32_PARTS:
             getattr(self, name).to(torch.promote_types(torch.get_default_dtype(), torch.float32))
         self.post_init()
@@ -89,6 +92,23 @@ class SmcaForObjectDetection(PreTrainedModel):
             raise ConfigurationError("use_reentrant is True; allowed: False (the reentrant kind would lose gradients)")
         super().activation_checkpointing_enable(activation_checkpointing_kwargs, every_n_layers, offload)
 
+    def prepare_for_inference(self, dtype: torch.dtype | None = None) -> None:
+        """Look at images faster where no gradients are wanted: norms in the convolutions, channels last, `dtype`.
+
+        What is trained and saved does not change. bfloat16 and float16 round scores and boxes; None does not.
+        """
+        self.inference_type = dtype
+        self.backbone.fold_norms(dtype)
+
+    def compile_for_any_size(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Run the repeated parts as compiled code, whatever the sizes of images and batches.
+
+        Those are the backbone, an encoder block and a decoder layer, each compiled once for one image and once for
+        several, with and without padding; what stands between them, matching and losses are not compiled.
+        """
+        for part in (self.backbone.body, *self.encoder.blocks, *self.decoder.layers):
+            part.compile(dynamic=True, backend=backend)
+
     @can_return_tuple
     def forward(
         self,
@@ -107,10 +127,12 @@ class SmcaForObjectDetection(PreTrainedModel):
         attentions = self.config.output_attentions if output_attentions is None else output_attentions
         states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         explicit = attentions or self.config._attn_implementation == "eager"
-        tokens = self.encoder(self.tokens(pixel_values, pixel_mask), explicit, states)
-        decoded = self.decoder(tokens, self.box_head, explicit or intermediates)
-        logits = self.class_head(decoded.outputs)
-        boxes = self.box_head(decoded.outputs, decoded.centre_logits)
+        inferring = not self.training and not torch.is_grad_enabled()
+        with autocast(pixel_values.device, self.inference_type if inferring else None):
+            tokens = self.encoder(self.tokens(pixel_values, pixel_mask), explicit, states)
+            decoded = self.decoder(tokens, self.box_head, explicit or intermediates)
+            logits = self.class_head(decoded.outputs)
+            boxes = self.box_head(decoded.outputs, decoded.centre_logits)
         output = SmcaObjectDetectionOutput(logits=logits[-1], pred_boxes=boxes[-1])
         if labels is not None:
             output.loss, output.loss_parts = self.criterion(logits, boxes, labels, num_boxes)

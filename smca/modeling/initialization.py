@@ -11,6 +11,7 @@
 | spread | 0 | 1: s is exactly 1, sigma = s sqrt(beta / 2) = two cells |
 | offset | 0 | one cell away from the centre, heads all around it |
 | class head | Xavier uniform | focal: -log((1 - p) / p), p = .01; softmax: 0 |
+| a box's part of its query's position (`recentre`) | 0 | 0 |
 | box head, last layer, with the box prior | 0 | 0, 0, -2, -2: boxes start at the centre, .12 of the image wide |
 
 The backbone keeps its library's values; one that was built without numbers, to be loaded, gets them for what its file
@@ -30,6 +31,7 @@ from smca.modeling.decoder import Decoder, DecoderLayer
 from smca.modeling.encoder import Encoder
 from smca.modeling.heads import BoxHead, ClassHead
 from smca.modeling.input_projection import InputProjection
+from smca.modeling.reference import BoxPosition
 from smca.modeling.weight_maps import WeightMapHead, direction_offsets
 
 CLASS_PRIOR = 0.01
@@ -81,6 +83,8 @@ def _particular(part: nn.Module) -> None:
         _weight_maps(part)
     elif isinstance(part, Decoder):
         spread_centres(part)
+    elif isinstance(part, BoxPosition):
+        init.zeros_(part.linear.weight)
     elif isinstance(part, ClassHead):
         _class_prior(part)
     elif isinstance(part, BoxHead):

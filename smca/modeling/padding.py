@@ -82,7 +82,13 @@ class PaddingGuard:
 
     def _image(self, stride: int, features: Tensor, sizes: BatchSizes) -> Tensor:
         """1 in the cells of each image, 0 in padding: [B, 1, H, W] of the features' type (a product is the fastest)."""
+        if torch.compiler.is_compiling():  # a compiler drops repeated work itself, and would compile for every key
+            return _mask(stride, features, sizes)
         key = (stride, features.shape[-2:], features.dtype)
         if key not in self._masks:
-            self._masks[key] = sizes.cells(stride).mask(*features.shape[-2:])[:, None].to(features.dtype)
+            self._masks[key] = _mask(stride, features, sizes)
         return self._masks[key]
+
+
+def _mask(stride: int, features: Tensor, sizes: BatchSizes) -> Tensor:
+    return sizes.cells(stride).mask(*features.shape[-2:])[:, None].to(features.dtype)

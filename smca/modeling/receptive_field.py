@@ -50,6 +50,14 @@ def probe(network: nn.Module) -> Probe:
         layers.append(SpatialLayer(module, _stride(inputs[0]), _stride(output)))
 
     hooks = [m.register_forward_hook(record) for m in network.modules() if kernel_of(m) > 1]
+    maps = run_without_content(network)
+    for hook in hooks:
+        hook.remove()
+    return Probe(layers, [tuple(m.shape[1:]) for m in maps])
+
+
+def run_without_content(network: nn.Module) -> list[Tensor]:
+    """The maps, on the meta device, that a network makes of PROBE x PROBE pixels in evaluation."""
     state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     meta = {name: torch.empty_like(value, device="meta") for name, value in state.items()}
     training = network.training
@@ -57,9 +65,7 @@ def probe(network: nn.Module) -> Probe:
         pixels = torch.empty(1, 3, PROBE, PROBE, device="meta")
         maps = torch.func.functional_call(network.eval(), meta, (pixels,))
     network.train(training)
-    for hook in hooks:
-        hook.remove()
-    return Probe(layers, [tuple(m.shape[1:]) for m in (maps.values() if isinstance(maps, dict) else maps)])
+    return list(maps.values() if isinstance(maps, dict) else maps)
 
 
 def _stride(features: Tensor) -> int:

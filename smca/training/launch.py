@@ -23,6 +23,7 @@ from smca.files import claim_folder
 from smca.inference.loading import pick_device
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
+from smca.modeling.precision import has_bfloat16
 from smca.progress import Progress
 from smca.training.crop_warm_up import CropDataset, coarsest_levels, warm_up
 from smca.training.precision import prepare_for_speed
@@ -73,7 +74,7 @@ def _start(request: TrainRequest, recipe: Recipe, restart: bool = False) -> Path
     arguments = _arguments(folder, request, recipe)
     if _is_first_process():
         _claim(folder, request, recipe, restart)
-    trainer = _trainer(folder, arguments, recipe, model, data, progress)
+    trainer = _trainer(folder, arguments, request, recipe, model, data, progress)
     learns = any(parameter.requires_grad for parameter in model.backbone.parameters())
     if recipe.optimisation.crop_epochs and learns and not request.init:
         _warm_up(trainer, data.train, recipe, request)
@@ -96,7 +97,7 @@ def resume(run: Path) -> Path:
     freeze(model, request.freeze)
     with Progress("training") as progress:
         progress.print(f"going on from {checkpoint}")
-        trainer = _trainer(folder, _arguments(folder, request, recipe), recipe, model, data, progress)
+        trainer = _trainer(folder, _arguments(folder, request, recipe), request, recipe, model, data, progress)
         trainer.train(resume_from_checkpoint=str(checkpoint))
     return run
 
@@ -141,9 +142,17 @@ def _describe(data: DataSet, recipe: Recipe, device: torch.device) -> list[str]:
     lines.append(f"{sizes} images, {len(data.train.class_names)} classes")
     lines.append(
         f"{recipe.name}: {plan.epochs} epochs, batch {plan.batch}, learning rate {plan.lr:g} "
-        f"(backbone {plan.backbone_lr:g}), short side {recipe.image_size}, {plan.precision}, on {device.type}"
+        f"(backbone {plan.backbone_lr:g}), short side {recipe.image_size}, {_arithmetic(recipe, device)}, "
+        f"on {device.type}"
     )
     return lines
+
+
+def _arithmetic(recipe: Recipe, device: torch.device) -> str:
+    """The precision as it will be, and why, where it is not the recipe's."""
+    if recipe.optimisation.precision == "bf16" and not has_bfloat16(device):
+        return "fp32 (no bfloat16 arithmetic here)"
+    return recipe.optimisation.precision
 
 
 def _warm_up(trainer: DetectionTrainer, train: Split, recipe: Recipe, request: TrainRequest) -> None:
@@ -166,6 +175,7 @@ def _warm_up(trainer: DetectionTrainer, train: Split, recipe: Recipe, request: T
 def _trainer(
     folder: RunFolder,
     arguments: TrainingArguments,
+    request: TrainRequest,
     recipe: Recipe,
     model: SmcaForObjectDetection,
     data: DataSet,
@@ -174,7 +184,7 @@ def _trainer(
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.path / "tensorboard")
     size = {"shortest_edge": recipe.image_size, "longest_edge": recipe.long_side}
     processor = SmcaImageProcessor.suited_to(model.config, size)
-    prepare_for_speed(model, arguments, bf16=recipe.optimisation.precision == "bf16")
+    prepare_for_speed(model, arguments, recipe.optimisation.precision == "bf16", request.compile)
     images = TrainDataset(data.train.records, TrainTransform(recipe.augmentation), arguments.seed)
     trainer = DetectionTrainer(model, arguments, recipe.optimisation, images, data.val or data.train, processor)
     for shown in (ProgressCallback, PrinterCallback):
@@ -194,7 +204,8 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
             f"batch {plan.batch} is not a multiple of {processes} processes; allowed: {processes}, {2 * processes}, ..."
         )
     micro = max(size for size in range(1, min(plan.micro_batch, share) + 1) if share % size == 0)
-    cpu = pick_device(request.device).type == "cpu"
+    device = pick_device(request.device)
+    cpu = device.type == "cpu"
     return TrainingArguments(
         output_dir=str(folder.checkpoints),
         num_train_epochs=plan.epochs,
@@ -216,7 +227,7 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
         seed=request.seed,
         data_seed=request.seed,
         use_cpu=cpu,
-        bf16=plan.precision == "bf16" and not cpu,
+        bf16=plan.precision == "bf16" and not cpu and has_bfloat16(device),
         ddp_backend="gloo" if cpu and processes > 1 else None,
         ddp_find_unused_parameters=False if processes > 1 else None,
     )

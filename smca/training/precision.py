@@ -11,16 +11,18 @@ import torch
 from transformers import TrainingArguments
 
 from smca.modeling.detector import SmcaForObjectDetection
+from smca.modeling.precision import cpu_has_bfloat16
 
 
-def cpu_has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 natively."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    )
+def prepare_for_speed(
+    model: SmcaForObjectDetection, arguments: TrainingArguments, bf16: bool = False, compile: bool = False
+) -> None:
+    """Channels-last convolutions, bfloat16 ones on a CPU that has them and a recipe that wants them, compiled code.
 
-
-def prepare_for_speed(model: SmcaForObjectDetection, arguments: TrainingArguments, bf16: bool = False) -> None:
-    """Channels-last convolutions, and bfloat16 ones on a CPU that has them and a recipe that wants them."""
+    Evaluation between epochs has its norms folded, as it has once the model is loaded.
+    """
     model.backbone.to(memory_format=torch.channels_last)
+    model.backbone.fold_norms()
     model.backbone.bf16 = bf16 and arguments.use_cpu and cpu_has_bfloat16()
+    if compile:
+        model.compile_for_any_size()

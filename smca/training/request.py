@@ -22,6 +22,7 @@ class TrainRequest:
     backbone_weights: str | None = None
     freeze: tuple[str, ...] = ()
     precision: str | None = None
+    compile: bool = False
     workers: int | None = None
     overrides: tuple[str, ...] = ()
     seed: int = 0

@@ -18,7 +18,8 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainingArguments
 
-from smca.data.dataset import Collate, EvalDataset
+from smca.data.batching import SimilarSizes
+from smca.data.dataset import Collate, EvalDataset, TrainDataset
 from smca.data.records import Split
 from smca.evaluation.loop import evaluate
 from smca.modeling.detector import SmcaForObjectDetection
@@ -52,7 +53,7 @@ class DetectionTrainer(Trainer):
         model: SmcaForObjectDetection,
         arguments: TrainingArguments,
         plan: Optimisation,
-        train: Dataset[dict[str, Any]],
+        train: TrainDataset,
         val: Split,
         processor: SmcaImageProcessor,
     ) -> None:
@@ -60,6 +61,7 @@ class DetectionTrainer(Trainer):
         self.val_images = EvalDataset(val.records)
         super().__init__(model, arguments, collate, train_dataset=train, eval_dataset=self.val_images)
         self.detector = model
+        self.order = SimilarSizes(train, plan.batch, arguments.seed)
         self.plan = plan
         self.val = val
         self.processor = processor
@@ -76,6 +78,10 @@ class DetectionTrainer(Trainer):
         settings = [{"params": group, "lr": rates[name]} for name, group in groups.items() if group]
         self.optimizer = AdamW(settings, weight_decay=plan.weight_decay, fused=True)
         return self.optimizer
+
+    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> SimilarSizes:
+        """Batches of images of a size."""
+        return self.order
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
         """The recipe's schedule over the whole run."""

@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from smca.cli.recipes import FIELDS
+from smca.modeling.precision import cpu_has_bfloat16
 from smca.training import launch
 from smca.training.recipes import GROUPS
 from smca.training.request import TrainRequest
@@ -239,3 +240,29 @@ def test_a_gpu_that_is_not_there_is_said(words: str, smca: Smca, model: Path, sc
     assert (status, out) == (2, "")
     assert "cuda" in error.lower()
     assert error.count("\n") == 1
+
+
+def test_bench_says_each_number_and_writes_them(smca: Smca, tmp_path: Path) -> None:
+    status, out, _ = smca("bench", "--group", "loss", "--rounds", "2", "--json", "speed.json", "--out", "speed")
+    (row,) = json.loads((tmp_path / "speed.json").read_text())["rows"]
+    assert status == 0
+    assert row["what"] == "all layers at once"
+    assert f"{row['ratio']:.2f}" in out
+    assert {path.name for path in (tmp_path / "speed").iterdir()} == {"speed.json", "speed.md", "speed.png"}
+
+
+def test_bench_refuses_an_unknown_group(smca: Smca) -> None:
+    status, _, err = smca("bench", "--group", "los")
+    assert status == 2
+    assert "no benchmark group 'los'" in err
+    assert "loss" in err
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_predict_in_either_precision(smca: Smca, tmp_path: Path, model: Path, precision: str) -> None:
+    if precision == "bf16" and not cpu_has_bfloat16():
+        pytest.skip("this processor has no bfloat16")
+    status, _, _ = smca("predict", model, photo(tmp_path), "--threshold", "0", "--precision", precision)
+    assert status == 0
+    (entry,) = json.loads((tmp_path / "runs" / "predict" / "predictions.json").read_text())
+    assert entry["detections"]

@@ -32,6 +32,19 @@ def test_loads_weights_names_and_processor(model_folder: Path, model: SmcaForObj
     assert processor.size["shortest_edge"] == 64
 
 
+def test_bfloat16_is_chosen_where_the_processor_has_it(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = torch.randn(1, 3, 64, 96)
+    monkeypatch.setattr("smca.inference.loading.has_bfloat16", lambda _: True)
+    exact, rounded = load(model_folder, "cpu"), load(model_folder, "cpu", precision="bf16")
+    with torch.no_grad():
+        logits = exact(pixels).logits, rounded(pixels).logits
+    assert not torch.equal(*logits)
+    torch.testing.assert_close(*logits, rtol=0, atol=0.2)
+    monkeypatch.setattr("smca.inference.loading.has_bfloat16", lambda _: False)
+    with pytest.raises(DeviceError, match=r"no bfloat16 arithmetic; allowed here: fp32"):
+        load(model_folder, "cpu", precision="bf16")
+
+
 def test_model_without_folder_has_the_papers_processor_for_its_loss() -> None:
     small = SmcaConfig(backbone="plain", d_model=8, num_heads=2, ffn_dim=8, num_queries=4, class_loss="softmax")
     processor = processor_of(SmcaForObjectDetection(small))

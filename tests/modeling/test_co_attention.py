@@ -21,19 +21,12 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from smca.modeling.co_attention import (
-    CoAttention,
-    explicit_attention,
-    folded_attention,
-    key_features,
-    query_features,
-    wide,
-    with_cells,
-)
+from smca.modeling.co_attention import CoAttention, Memory, explicit_attention
+from smca.modeling.folding import HALF, folded_attention, key_features, query_features, wide, with_cells
 from smca.modeling.geometry import Grid
 from smca.modeling.weight_maps import WeightMap, log_weight_map
 from tests.modeling import oracle
-from tests.modeling.tiny import random_tokens, small_config, stir
+from tests.modeling.tiny import padded_batch, picture, random_tokens, small_config, stir, stirred_model
 
 
 @dataclass
@@ -51,15 +44,19 @@ class Case:
         return [self.query, self.key, self.value, self.weight_map.centre, self.weight_map.precision]
 
     def to(self, dtype: torch.dtype) -> Case:
-        query, key, value, centre, precision = (x.detach().to(dtype).requires_grad_() for x in self.leaves())
-        grid = Grid(self.grid.x.to(dtype), self.grid.y.to(dtype))
+        """Queries, keys and values in that type; where they look from never in less than float32."""
+        types = [dtype] * 3 + [torch.promote_types(dtype, torch.float32)] * 2
+        leaves = zip(self.leaves(), types, strict=True)
+        query, key, value, centre, precision = (x.detach().to(kind).requires_grad_() for x, kind in leaves)
+        grid = Grid(self.grid.x.to(types[-1]), self.grid.y.to(types[-1]))
         return Case(query, key, value, WeightMap(centre, precision), grid, self.padding)
 
     def folded(self) -> Tensor:
-        width = self.query.shape[-1]
-        key, value = (F.pad(part, (0, wide(width) - width)) for part in (self.key, self.value))
-        key = with_cells(key, key_features(self.grid, self.padding), width)
-        return folded_attention(self.query, key, value, query_features(self.weight_map, self.grid, width), dropout=0.0)
+        width, dtype = self.query.shape[-1], self.query.dtype
+        key, value = (F.pad(part, (0, wide(width, dtype) - width)) for part in (self.key, self.value))
+        key = with_cells(key, key_features(self.grid, self.padding, dtype), width)
+        features = query_features(self.weight_map, self.grid, width, dtype)
+        return folded_attention(self.query, key, value, features, dropout=0.0)
 
     def explicit(self) -> Tensor:
         log_map = log_weight_map(self.weight_map, self.grid).flatten(-2).transpose(1, 2)
@@ -195,6 +192,62 @@ def test_float32_is_exact_enough_on_real_maps(rows: int, columns: int) -> None:
     assert max(relative) < 5e-5
 
 
+def rounded(case: Case, dtype: torch.dtype) -> Case:
+    """In float64 what the case is once queries, keys and values have been rounded."""
+    return case.to(dtype).to(torch.float64)
+
+
+def half_errors(case: Case, dtype: torch.dtype) -> tuple[float, list[float]]:
+    """The output's largest error, and each gradient's relative one."""
+    truth, tried = rounded(case, dtype), case.to(dtype)
+    upstream = torch.randn(case.query.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    wanted, found = truth.explicit(), tried.folded()
+    slopes = zip(gradients(wanted, truth, upstream), gradients(found, tried, upstream), strict=True)
+    relative = [((b.double() - a).norm() / a.norm().clamp(min=1e-6)).item() for a, b in slopes]
+    return (found.double() - wanted).detach().abs().max().item(), relative
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize(("rows", "columns"), [(7, 9), (25, 34), (50, 67)])
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_half_precision_folds_as_exactly_as_it_attends(
+    dtype: torch.dtype, rows: int, columns: int, padded: bool
+) -> None:
+    """In the paper's regime: an output is known to a few roundings, and gradients, but for the spread's.
+
+    On large maps the spread's is noise of a fourth in bfloat16: why training attends in float32 (`working_type`).
+    """
+    case = random_case(rows, columns, heads=4, spread=(0.5, 2.0), width=32, queries=30, padded=padded)
+    error, relative = half_errors(case, dtype)
+    eps = torch.finfo(dtype).eps
+    assert error <= 2 * eps * case.value.abs().max().item()
+    assert max(relative[:3]) <= 4 * eps
+    assert relative[3] <= 16 * eps
+    assert relative[4] <= 64 * eps
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data(), dtype=st.sampled_from(HALF))
+def test_half_precision_stays_near_the_truth_whatever_the_shape(data: st.DataObject, dtype: torch.dtype) -> None:
+    narrow = data.draw(st.floats(0.1, 50))
+    case = random_case(
+        rows=data.draw(st.integers(1, 12)),
+        columns=data.draw(st.integers(1, 12)),
+        heads=data.draw(st.integers(1, 16)),
+        spread=(narrow, data.draw(st.floats(narrow, 50))),
+        outside=data.draw(st.sampled_from([0.0, 0.5])),
+        padded=data.draw(st.booleans()),
+        width=data.draw(st.sampled_from([8, 32])),
+        queries=data.draw(st.integers(1, 5)),
+        seed=data.draw(st.integers(0, 99)),
+    )
+    tried, truth = case.to(dtype), rounded(case, dtype)
+    allowed = 4 * torch.finfo(dtype).eps * (1 + math.log1p(case.steepness())) * case.value.abs().max().item()
+    output = tried.folded()
+    assert (output.double() - truth.explicit()).abs().max().item() <= allowed
+    assert all(slope.isfinite().all() for slope in gradients(output, tried, torch.ones_like(case.query)))
+
+
 class Recorder(TorchDispatchMode):
     """The shapes of all tensors that operations return."""
 
@@ -232,7 +285,7 @@ def test_training_the_whole_module_stays_in_the_fused_kernel(modulation: str) ->
     module, arguments = whole_module(modulation, dtype=torch.float32)
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION), Recorder() as seen:
         module(**arguments).output.sum().backward()
-    assert not any(seen.saw(QUERIES, cells) for cells in arguments["tokens"].lengths)
+    assert not any(seen.saw(QUERIES, cells) for cells in arguments["memory"].tokens.lengths)
 
 
 def whole_module(modulation: str, dtype: torch.dtype = torch.float64) -> tuple[CoAttention, dict[str, Any]]:
@@ -241,18 +294,13 @@ def whole_module(modulation: str, dtype: torch.dtype = torch.float64) -> tuple[C
     heads = {"none": 0, "head-shared": 1, "multi-head": 2}[modulation]
     tokens = random_tokens(small_config(), [(90, 150), (140, 70)], dtype=dtype)
     assert tokens.padding is not None
-    cells = tuple(
-        key_features(grid, padding)
-        for grid, padding in zip(tokens.grids, tokens.padding.split(tokens.lengths, 1), strict=True)
-    )
     maps = [
         WeightMap(4 * torch.rand(2, QUERIES, heads, 2, dtype=dtype), torch.rand(2, QUERIES, heads, 2, dtype=dtype))
-        for _ in cells
+        for _ in tokens.grids
     ]
     return stir(CoAttention(16, 2, dropout=0.0)).to(dtype), {
         "query": torch.randn(2, QUERIES, 16, dtype=dtype),
-        "tokens": tokens,
-        "cells": cells,
+        "memory": Memory.of(tokens),
         "weight_maps": maps if heads else None,
         "scale_weights": torch.rand(2, QUERIES, 3, dtype=dtype).softmax(-1),
     }
@@ -265,7 +313,7 @@ def test_levels_are_attended_apart_and_added_by_their_weight(modulation: str, se
     module, arguments = whole_module(modulation)
     if not selected:
         arguments["scale_weights"] = None
-    tokens, maps = arguments["tokens"], arguments["weight_maps"]
+    tokens, maps = arguments["memory"].tokens, arguments["weight_maps"]
     folded, explicit = module(**arguments), module(**arguments, explicit=True)
     starts = np.cumsum([0, *tokens.lengths])
     for b, n in ((0, 0), (1, 1), (1, QUERIES - 1)):
@@ -297,8 +345,8 @@ def test_levels_are_attended_apart_and_added_by_their_weight(modulation: str, se
 def test_the_explicit_form_hands_out_probabilities() -> None:
     module, arguments = whole_module("multi-head")
     found = module(**arguments, explicit=True).attention
-    padding = arguments["tokens"].padding.split(arguments["tokens"].lengths, 1)
-    for one, shape, hidden in zip(found, arguments["tokens"].shapes, padding, strict=True):
+    padding = arguments["memory"].tokens.padding.split(arguments["memory"].tokens.lengths, 1)
+    for one, shape, hidden in zip(found, arguments["memory"].tokens.shapes, padding, strict=True):
         assert one.shape == (2, QUERIES, 2, *shape)
         torch.testing.assert_close(one.sum(dim=(-1, -2)), torch.ones(2, QUERIES, 2, dtype=one.dtype))
         assert one.flatten(-2).masked_select(hidden[:, None, None]).abs().max() == 0
@@ -309,7 +357,7 @@ def test_the_explicit_form_hands_out_probabilities() -> None:
 def test_the_explicit_form_tells_the_attention_without_the_map_too(modulation: str) -> None:
     """Against the scalar loop without a bias; without modulation there is nothing to tell apart."""
     module, arguments = whole_module(modulation)
-    tokens = arguments["tokens"]
+    tokens = arguments["memory"].tokens
     found = module(**arguments, explicit=True).plain
     assert module(**arguments).plain == []
     assert len(found) == (0 if modulation == "none" else 3)
@@ -331,7 +379,7 @@ def test_the_explicit_form_tells_the_attention_without_the_map_too(modulation: s
 def test_what_lies_in_padding_does_not_matter() -> None:
     module, arguments = whole_module("multi-head")
     before = module(**arguments).output
-    tokens = arguments["tokens"]
+    tokens = arguments["memory"].tokens
     noise = math.pi * torch.randn_like(tokens.features) * tokens.padding[..., None]
     object.__setattr__(tokens, "features", tokens.features + noise)
     torch.testing.assert_close(module(**arguments).output, before, rtol=0, atol=1e-12)
@@ -345,3 +393,41 @@ def test_scores_are_float32_under_autocast() -> None:
     assert {one.dtype for one in found.attention} == {torch.float32}
     exact = module(**arguments, explicit=True)
     torch.testing.assert_close(found.output.float(), exact.output, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, *HALF], ids=str)
+def test_an_image_that_is_all_padding_gives_numbers_and_gradients(dtype: torch.dtype) -> None:
+    case = random_case(padded=True)
+    assert case.padding is not None
+    case.padding[1] = True
+    tried = case.to(dtype)
+    output = tried.folded()
+    assert output.isfinite().all()
+    assert all(slope.isfinite().all() for slope in gradients(output, tried, torch.ones_like(case.query)))
+
+
+@pytest.mark.parametrize("modulation", ["none", "multi-head"])
+def test_nothing_but_padding_among_images_harms_no_other(modulation: str) -> None:
+    model = stirred_model(modulation=modulation).train()
+    pixels, mask = padded_batch([picture(64, 96), picture(64, 96, seed=1)])
+    with torch.no_grad():
+        alone = model(pixels[:1]).logits[0]
+    mask[1] = 0
+    output = model(pixels, mask)
+    torch.testing.assert_close(output.logits[0], alone, rtol=1e-4, atol=1e-4)
+    output.logits[0].sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_inference_under_autocast_folds_in_its_type_and_training_does_not() -> None:
+    module, arguments = whole_module("multi-head", dtype=torch.float32)
+    tokens = arguments["memory"].tokens
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            assert Memory.of(tokens).cells.dtype == torch.bfloat16
+            with sdpa_kernel(SDPBackend.FLASH_ATTENTION), Recorder() as seen:
+                rounded = module(**{**arguments, "memory": Memory.of(tokens)}).output
+        assert Memory.of(tokens).cells.dtype == torch.float32
+    assert not any(seen.saw(QUERIES, cells) for cells in tokens.lengths[:2])  # the last has 9, as many as features
+    exact = module(**arguments).output
+    assert (rounded.float() - exact).abs().max() < 0.02 * exact.abs().max()

@@ -9,7 +9,9 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from smca.modeling.backbone import Backbone
 from smca.modeling.frozen_norm import FrozenNorm, freeze_norms
+from tests.modeling.tiny import small_config
 
 
 def used(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
@@ -58,3 +60,18 @@ def test_a_frozen_network_keeps_names_and_outputs() -> None:
         torch.testing.assert_close(network.train()(pictures), before)
     assert set(network.state_dict()) == names
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "timm/tf_efficientnet_lite0"])
+def test_frozen_stages_keep_nothing_for_the_backward_pass(backbone: str) -> None:
+    """The stem and first stage of the paper's ResNets: no graph begins before the first part that trains."""
+    network = Backbone(small_config(backbone=backbone, backbone_norm="frozen", frozen_stages=2)).train()
+    kept: list[int] = []
+    frozen = {id(p) for p in network.parameters() if not p.requires_grad}
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda m, _, out: kept.append(id(m.weight) if out.requires_grad else 0))
+    network(torch.randn(1, 3, 64, 64), None)
+    first = next(index for index, one in enumerate(kept) if one)
+    assert first > 1
+    assert not frozen & set(kept)

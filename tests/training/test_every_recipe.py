@@ -138,7 +138,7 @@ def test_every_recipe_trains_a_step_on_scenes(recipe: Recipe, scenes: Path, tmp_
     model = SmcaForObjectDetection(small.config(split.train.class_names))
     folder = RunFolder(tmp_path / "run")
     arguments = launch._arguments(folder, request, small)
-    trainer = launch._trainer(folder, arguments, small, model, split, Progress("training"))
+    trainer = launch._trainer(folder, arguments, request, small, model, split, Progress("training"))
     model.train()
     loss = trainer.compute_loss(model, next(iter(trainer.get_train_dataloader())))
     loss.backward()

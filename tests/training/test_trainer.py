@@ -43,7 +43,7 @@ def small_trainer(data: Path, out: Path, *overrides: str, frozen: tuple[str, ...
     freeze(model, frozen)
     folder = RunFolder(out)
     arguments = launch._arguments(folder, request, recipe)
-    return launch._trainer(folder, arguments, recipe, model, split, Progress("training"))
+    return launch._trainer(folder, arguments, request, recipe, model, split, Progress("training"))
 
 
 def gradients(trainer: DetectionTrainer) -> dict[str, Tensor]:
