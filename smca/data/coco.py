@@ -46,7 +46,7 @@ def _read(content: object, image_folders: Sequence[Path], name: str, strict: boo
     boxes = _boxes_by_image(content, images, labels, findings)
     records = [_record(identifier, image, boxes, image_folders, findings) for identifier, image in images.items()]
     check_lost(findings, len(images), strict)
-    found = tuple(record for record in records if record is not None)
+    found = [record for record in records if record is not None]
     return Split(name, found, class_names, tuple(category_ids), findings)
 
 

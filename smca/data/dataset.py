@@ -19,6 +19,7 @@ from torchvision.ops import box_convert
 from smca.data.images import load_image
 from smca.data.records import Record
 from smca.data.transforms import TrainTransform
+from smca.sizes import ImageSize
 
 Item = dict[str, Any]
 
@@ -45,11 +46,17 @@ class TrainDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.records)
 
+    def size_of(self, index: int) -> ImageSize:
+        """The size that item has in this epoch, without reading the image."""
+        return self.transform.plan(self.records[index].size, self._draws(index)).size
+
+    def _draws(self, index: int) -> torch.Generator:
+        return generator_for(self.seed, int(self._epoch), index)
+
     def __getitem__(self, index: int) -> Item:
         record = self.records[index]
         boxes, labels = map(torch.from_numpy, record.trainable)
-        generator = generator_for(self.seed, int(self._epoch), index)
-        image, boxes, labels = self.transform(load_image(record.path), boxes, labels, generator)
+        image, boxes, labels = self.transform(load_image(record.path), boxes, labels, self._draws(index))
         height, width = image.shape[-2:]
         normalised = box_convert(boxes, "xyxy", "cxcywh") / boxes.new_tensor([width, height, width, height])
         return {"image": image, "boxes": normalised, "class_labels": labels, "record": index}

@@ -79,8 +79,8 @@ def _held_back(train: Split, fraction: float, seed: int) -> DataSet:
         raise DataError(f"{train.name} has {count} image: too few to hold some back with --val-fraction")
     held_back = min(max(1, round(count * fraction)), count - 1)
     chosen = set(np.random.default_rng(seed).permutation(count)[:held_back].tolist())
-    rest = tuple(record for index, record in enumerate(train.records) if index not in chosen)
-    val = tuple(train.records[index] for index in sorted(chosen))
+    rest = [record for index, record in enumerate(train.records) if index not in chosen]
+    val = [train.records[index] for index in sorted(chosen)]
     return DataSet(replace(train, records=rest), replace(train, name="val", records=val, findings=Findings()))
 
 

@@ -4,12 +4,19 @@ Boxes are float32 [n, 4] x1 y1 x2 y2 in pixels of the image as it is seen (after
 the image and of positive area. Labels are int64 [n], contiguous 0..K-1; the raw category ids of the file live
 in the `Split`. Crowd regions stay in the record (evaluation honours them) and out of `trainable` (the loss
 must not see them).
+
+A split keeps its records in a few arrays (`PackedRecords`), not as objects: loader processes share those pages with
+the process that started them, where merely looking at an object writes to it and so copies it, epoch by epoch.
 """
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
@@ -35,6 +42,60 @@ class Record:
     def trainable(self) -> tuple[np.ndarray, np.ndarray]:
         """Boxes and labels without crowd regions."""
         return self.boxes[~self.crowd], self.labels[~self.crowd]
+
+
+class _Texts:
+    """Many byte strings in one array."""
+
+    def __init__(self, texts: Iterable[bytes]) -> None:
+        parts = list(texts)
+        self._bytes = np.frombuffer(b"".join(parts), np.uint8)
+        self._ends = np.cumsum([0, *map(len, parts)])
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._bytes[self._ends[index] : self._ends[index + 1]].tobytes()
+
+
+class PackedRecords(Sequence[Record]):
+    """Records in a few arrays; one is made when it is asked for."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        known = list(records)
+        self._ids = _Texts(json.dumps(record.image_id).encode() for record in known)
+        self._paths = _Texts(os.fsencode(record.path) for record in known)
+        self._sizes = np.array([record.size for record in known], np.int64).reshape(-1, 2)
+        self._ends = np.cumsum([0, *(len(record.boxes) for record in known)])
+        self._boxes = np.concatenate([np.zeros((0, 4), np.float32), *(record.boxes for record in known)])
+        self._labels = np.concatenate([np.zeros(0, np.int64), *(record.labels for record in known)])
+        self._crowd = np.concatenate([np.zeros(0, bool), *(record.crowd for record in known)])
+        self._areas = np.concatenate([np.zeros(0), *(record.areas for record in known)])
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        if isinstance(index, slice):
+            return [self._record(place) for place in range(len(self))[index]]
+        return self._record(range(len(self))[index])
+
+    def _record(self, index: int) -> Record:
+        own = slice(self._ends[index], self._ends[index + 1])
+        height, width = self._sizes[index].tolist()
+        return Record(
+            image_id=json.loads(self._ids[index]),
+            path=Path(os.fsdecode(self._paths[index])),
+            size=ImageSize(height=height, width=width),
+            boxes=self._boxes[own],
+            labels=self._labels[own],
+            crowd=self._crowd[own],
+            areas=self._areas[own],
+        )
 
 
 @dataclass(frozen=True)
@@ -83,10 +144,13 @@ class Split:
     """A named part of a data set; class_names and category_ids (raw, as in the file) are indexed by label."""
 
     name: str
-    records: tuple[Record, ...]
+    records: Sequence[Record]
     class_names: tuple[str, ...]
     category_ids: tuple[Identifier, ...]
     findings: Findings = field(default_factory=Findings)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "records", PackedRecords(self.records))
 
     def aligned(self, class_names: tuple[str, ...], category_ids: tuple[Identifier, ...]) -> Split:
         """The same records labelled in another set's classes, matched by name; DataError when a name is not
@@ -103,7 +167,7 @@ class Split:
                 f"found {_listed(missing)}, allowed {_listed(class_names)}"
             )
         labels = np.array([class_names.index(name) for name in self.class_names], dtype=np.int64)
-        records = tuple(replace(record, labels=labels[record.labels]) for record in self.records)
+        records = [replace(record, labels=labels[record.labels]) for record in self.records]
         return replace(self, records=records, class_names=class_names, category_ids=category_ids)
 
 

@@ -82,6 +82,15 @@ class Window(NamedTuple):
     height: int
 
 
+class Plan(NamedTuple):
+    """What will happen to an image's geometry, and the size it will have."""
+
+    flip: bool
+    upend: bool
+    window: Window | None
+    size: ImageSize
+
+
 class TrainTransform:
     """Augment one image (uint8 [3, H, W]) with its boxes (float32 [n, 4] x1 y1 x2 y2, pixels) and labels
     (int64 [n]).
@@ -96,28 +105,35 @@ class TrainTransform:
         """Boxes leave clipped to the new image; those a crop leaves without area are dropped with their
         labels.
         """
-        setting = self.augmentation
-        if _chance(setting.flip, generator):
+        plan = self.plan(ImageSize(height=image.shape[-2], width=image.shape[-1]), generator)
+        if plan.flip:
             image, boxes = flipped(image, boxes)
-        if _chance(setting.vertical_flip, generator):
+        if plan.upend:
             image, boxes = upended(image, boxes)
-        if _chance(setting.crop, generator):
-            image, boxes, labels = cropped(image, boxes, labels, self._window(image, generator))
-        image, boxes = resized(image, boxes, _choice(setting.short_sides, generator), setting.long_side)
+        if plan.window is not None:
+            image, boxes, labels = cropped(image, boxes, labels, plan.window)
+        image, boxes = resized(image, boxes, plan.size)
         return self._jittered(image, generator), boxes, labels
 
-    def _window(self, image: torch.Tensor, generator: torch.Generator) -> Window:
+    def plan(self, size: ImageSize, generator: torch.Generator) -> Plan:
+        """The draws for an image of `size`; they need none of its pixels."""
+        setting = self.augmentation
+        flip, upend = _chance(setting.flip, generator), _chance(setting.vertical_flip, generator)
+        window = self._window(size, generator) if _chance(setting.crop, generator) else None
+        seen = size if window is None else ImageSize(height=window.height, width=window.width)
+        return Plan(flip, upend, window, fitting_size(seen, _choice(setting.short_sides, generator), setting.long_side))
+
+    def _window(self, size: ImageSize, generator: torch.Generator) -> Window:
         """DETR's random crop, in pixels of the image before its resize."""
-        height, width = image.shape[-2:]
-        scale = min(height, width) / _choice(self.augmentation.crop_resize, generator)
+        scale = min(size) / _choice(self.augmentation.crop_resize, generator)
         sides = []
-        for length in (height, width):
+        for length in (size.height, size.width):
             available = max(1, round(length / scale))
             smallest = min(self.augmentation.crop_smallest, available)
             side = _integer(smallest, min(self.augmentation.crop_largest, available), generator)
             sides.append(min(length, max(1, round(side * scale))))
-        top = _integer(0, height - sides[0], generator)
-        left = _integer(0, width - sides[1], generator)
+        top = _integer(0, size.height - sides[0], generator)
+        left = _integer(0, size.width - sides[1], generator)
         return Window(left=left, top=top, width=sides[1], height=sides[0])
 
     def _jittered(self, image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -159,12 +175,9 @@ def cropped(
     return image, inside[kept], labels[kept]
 
 
-def resized(
-    image: torch.Tensor, boxes: torch.Tensor, short_side: int, long_side: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The shorter side brought to `short_side`, or less where the longer one would exceed `long_side`."""
+def resized(image: torch.Tensor, boxes: torch.Tensor, size: ImageSize) -> tuple[torch.Tensor, torch.Tensor]:
+    """Brought to `size`."""
     height, width = image.shape[-2:]
-    size = fitting_size(ImageSize(height=height, width=width), short_side, long_side)
     image = functional.resize(image, list(size), interpolation=InterpolationMode.BILINEAR, antialias=True)
     return image, boxes * boxes.new_tensor([size.width / width, size.height / height] * 2)
 

@@ -118,3 +118,11 @@ def test_a_broken_image_names_itself(records: list[Record]) -> None:
     records[1].path.write_bytes(b"broken")
     with pytest.raises(DataError, match=r"1\.png"):
         train_set(records)[1]
+
+
+def test_the_size_of_an_item_is_known_before_its_image_is_read(records: list[Record]) -> None:
+    dataset = train_set(records)
+    for epoch in range(4):
+        dataset.set_epoch(epoch)
+        for index in range(len(records)):
+            assert tuple(dataset.size_of(index)) == tuple(dataset[index]["image"].shape[1:])

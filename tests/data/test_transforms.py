@@ -78,7 +78,8 @@ def test_crop_clips_and_drops() -> None:
 
 
 def test_resize_scales_boxes_in_both_directions() -> None:
-    image, boxes = resized(torch.zeros(3, 50, 100, dtype=torch.uint8), torch.tensor([[10.0, 10, 20, 30]]), 25, 99)
+    half = ImageSize(height=25, width=50)
+    image, boxes = resized(torch.zeros(3, 50, 100, dtype=torch.uint8), torch.tensor([[10.0, 10, 20, 30]]), half)
     assert image.shape == (3, 25, 50)
     assert boxes.tolist() == [[5, 5, 10, 15]]
 
