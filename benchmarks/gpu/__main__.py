@@ -62,7 +62,6 @@ def correctness() -> list[dict[str, Any]]:
 
 def _folded(case: attention.Attention, leaves: list[torch.Tensor]) -> torch.Tensor:
     query, key, value, centre, precision = leaves
-    key, value = (attention.widened(part, case.shape.dtype) for part in (key, value))
     return case.folded(query, key, value, centre, precision)
 
 

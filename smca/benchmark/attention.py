@@ -1,8 +1,8 @@
 """The co-attention alone, forward and backward: folded, explicit and with a float mask, against plain attention.
 
 Plain is one fused scaled-dot-product call over queries, keys and values of the head's own width. Folded is all that
-the modulation adds to it: the queries' features, the cells' features put into the keys, the wider call. Keys and values
-come as a layer's projections make them, for the folded form in its wide heads. Memory is the most bytes of tensors
+the modulation adds to it: the queries' features, the cells' features put beside the keys, the wider call. Keys and
+values lie as a layer's projections make them. Memory is the most bytes of tensors
 alive at once that the call made.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from smca.benchmark.timing import Amount, Clock, Ratio, Work, in_turn, ratio_of, wall_clock
 from smca.modeling.co_attention import explicit_attention
-from smca.modeling.folding import folded_attention, key_features, query_features, wide, with_cells
+from smca.modeling.folding import folded_attention, key_features, wide_cells, wide_queries, widened, with_cells
 from smca.modeling.geometry import Grid
 from smca.modeling.precision import has_bfloat16
 from smca.modeling.weight_maps import WeightMap, log_weight_map
@@ -73,10 +73,11 @@ class Attention:
             return torch.randn(*extents, generator=draw, device=device)
 
         self.grid = Grid.of_map(rows, columns, 0.0, like=normal(1))
-        self.cells = key_features(self.grid, None, shape.dtype)
+        self.cells = wide_cells(key_features(self.grid, None, shape.dtype), WIDTH)
         heads = (shape.batch, HEADS)
         self.query = normal(*heads, shape.queries, WIDTH)
-        self.key, self.value = normal(*heads, rows * columns, WIDTH), normal(*heads, rows * columns, WIDTH)
+        projected = (shape.batch, rows * columns, HEADS, WIDTH)
+        self.key, self.value = (normal(*projected).transpose(1, 2) for _ in range(2))
         extent = torch.tensor([columns, rows], device=device)
         self.centre = torch.rand(shape.batch, shape.queries, HEADS, 2, generator=draw, device=device) * extent
         self.precision = (0.3 * normal(shape.batch, shape.queries, HEADS, 2)).exp() / 8
@@ -89,8 +90,10 @@ class Attention:
         return F.scaled_dot_product_attention(query, key, value, dropout_p=self.shape.dropout)
 
     def folded(self, query: Tensor, key: Tensor, value: Tensor, centre: Tensor, precision: Tensor) -> Tensor:
-        features = query_features(WeightMap(centre, precision), self.grid, WIDTH, self.shape.dtype)
-        return folded_attention(query, with_cells(key, self.cells, WIDTH), value, features, self.shape.dropout)
+        (queries,) = wide_queries(query, [WeightMap(centre, precision)], [self.grid])
+        return folded_attention(
+            queries, with_cells(key, self.cells), widened(value, self.cells), WIDTH, self.shape.dropout
+        )
 
     def masked(self, query: Tensor, key: Tensor, value: Tensor, centre: Tensor, precision: Tensor) -> Tensor:
         bias = self._log_map(centre, precision)
@@ -122,15 +125,7 @@ class Attention:
     def _call(self, form: str) -> tuple[Callable[..., Tensor], list[Tensor]]:
         if form == "plain":
             return self.plain, [self.query, self.key, self.value]
-        key, value = self.key, self.value
-        if form == "folded":
-            key, value = (widened(part, self.shape.dtype) for part in (key, value))
-        return getattr(self, form), [self.query, key, value, self.centre, self.precision]
-
-
-def widened(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Keys or values in the wide heads that projections make."""
-    return F.pad(values, (0, wide(WIDTH, dtype) - WIDTH))
+        return getattr(self, form), [self.query, self.key, self.value, self.centre, self.precision]
 
 
 def most_alive(work: Work) -> int:

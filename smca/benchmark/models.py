@@ -8,12 +8,14 @@ backward and AdamW. Deformable DETR has four levels and its own encoder and deco
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import DeformableDetrConfig, DeformableDetrForObjectDetection, DetrConfig, DetrForObjectDetection
 
 from smca.benchmark.timing import Clock, Ratio, Work, in_turn, ratio_of, wall_clock
@@ -25,6 +27,7 @@ from smca.training.recipes.rows import SINGLE_SCALE
 
 CLASSES = 91
 BOXES = 20
+PRODUCT = 2048
 DETR, DEFORMABLE = "transformers' DETR", "transformers' Deformable DETR"
 WITHOUT = "the same, modulation off"
 
@@ -131,6 +134,15 @@ def decoding(model: SmcaForObjectDetection, pixels: Tensor) -> Work:
     return work
 
 
+def multiplying(model: nn.Module, pixels: Tensor, dtype: torch.dtype) -> Work:
+    """A call that does as many multiply-adds as the model in plain matrix products: what the machine can do at best."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(pixel_values=pixels)
+    times = math.ceil(counter.get_total_flops() / (2 * PRODUCT**3))
+    one, other = (torch.randn(PRODUCT, PRODUCT, device=pixels.device).to(dtype) for _ in range(2))
+    return lambda: [one @ other for _ in range(times)]
+
+
 Make = Callable[[Any, Tensor], Work]
 
 
@@ -144,8 +156,12 @@ class Comparison:
     def of(self, group: str, models: Mapping[str, nn.Module], make: Make, limits: Mapping[str, float]) -> list[Ratio]:
         """All but the last against the last."""
         cases = {name: make(model.to(self.device), self.pixels) for name, model in models.items()}
+        return self.timed(group, cases, limits)
+
+    def timed(self, group: str, cases: Mapping[str, Work], limits: Mapping[str, float]) -> list[Ratio]:
+        """All but the last case against the last."""
         seconds = in_turn(cases, self.rounds, self.clock)
-        *others, against = models
+        *others, against = cases
         bounds = limits if self.scale is R50 else {}
         return [ratio_of(seconds, name, against, group, self.scale.setting, bounds.get(name)) for name in others]
 
@@ -179,5 +195,10 @@ class Comparison:
             model = ours(self.scale, multi=False)
             model.prepare_for_inference(dtype)
             models[name] = model
-        models[DETR] = theirs(self.scale, deformable=False)
-        return self.of("inference", models, looking, {"loaded, fp32": 0.55, "loaded, bf16": 0.25})
+        last = theirs(self.scale, deformable=False).to(self.device)
+        cases = {name: looking(model.to(self.device), self.pixels) for name, model in models.items()}
+        for name, dtype in types.items():
+            floor = multiplying(models["as trained"], self.pixels, dtype or torch.float32)
+            cases[f"matrix products alone, {name[-4:]}"] = floor
+        cases[DETR] = looking(last, self.pixels)
+        return self.timed("inference", cases, {"loaded, fp32": 0.55, "loaded, bf16": 0.25})

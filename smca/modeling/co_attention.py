@@ -5,7 +5,7 @@
 The explicit form is the oracle and runs when the attention itself is asked for (it then also tells the plain one, of
 the same scores without log G: what DETR would have seen), and for the released code's "product" spread, whose powers
 float32 could not fold. The folded form (folding.py) runs otherwise: one fused call a level, over keys and values that
-are projected once for all levels, straight into wide heads; without modulation it is the plain call, padding masked.
+are projected and widened once for all levels; without modulation it is the plain call, padding masked.
 Everything is float32 or better, also under autocast, but for inference under autocast, which attends in its type.
 """
 
@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from smca.modeling.folding import (
     folded_attention,
     key_features,
-    project_wide,
-    query_features,
+    wide_cells,
+    wide_queries,
+    widened,
     with_cells,
 )
 from smca.modeling.input_projection import Tokens
@@ -35,19 +36,19 @@ MASKED = -1e9
 
 @dataclass(frozen=True)
 class Memory:
-    """What all decoder layers read, made once: the tokens, with their positions [B, S, C], their cells' features."""
+    """What all decoder layers read, made once: tokens, the same with positions [B, S, C], and `wide_cells`."""
 
     tokens: Tokens
     located: Tensor
     cells: Tensor
 
     @classmethod
-    def of(cls, tokens: Tokens) -> Memory:
-        """Positions added and cells described, in the type that the layers will attend in."""
+    def of(cls, tokens: Tokens, width: int) -> Memory:
+        """Positions added and cells described, in the type that layers with heads of `width` will attend in."""
         dtype = working_type(tokens.features)
         paddings = [None] * len(tokens.grids) if tokens.padding is None else tokens.padding.split(tokens.lengths, 1)
         cells = [key_features(grid, pad, dtype) for grid, pad in zip(tokens.grids, paddings, strict=True)]
-        return cls(tokens, tokens.features + tokens.positions, torch.cat(cells, dim=1))
+        return cls(tokens, tokens.features + tokens.positions, wide_cells(torch.cat(cells, dim=1), width))
 
 
 class CoAttended(NamedTuple):
@@ -124,11 +125,14 @@ class CoAttention(nn.Module):
     def _heads(self, values: Tensor) -> Tensor:
         return values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
+    def _projected(self, query: Tensor, memory: Memory) -> list[Tensor]:
+        """Queries, keys and values by head, [B, M, N or S, d], keys and values of all levels at once."""
+        projected = self.query(query), self.key(memory.located), self.value(memory.tokens.features)
+        return [self._heads(part).to(memory.cells.dtype) for part in projected]
+
     def _plain(self, query: Tensor, memory: Memory) -> list[Tensor]:
-        tokens, dtype = memory.tokens, memory.cells.dtype
-        projected = self.query(query), self.key(memory.located), self.value(tokens.features)
-        q, keys, values = (self._heads(part).to(dtype) for part in projected)
-        lengths = tokens.lengths
+        tokens, lengths = memory.tokens, memory.tokens.lengths
+        q, keys, values = self._projected(query, memory)
         masks = [None] * len(lengths)
         if tokens.padding is not None:
             masks = list((~tokens.padding[:, None, None]).split(lengths, dim=-1))
@@ -138,17 +142,14 @@ class CoAttention(nn.Module):
             return [F.scaled_dot_product_attention(q, key, value, mask, dropout) for key, value, mask in parts]
 
     def _folded(self, query: Tensor, memory: Memory, weight_maps: list[WeightMap]) -> list[Tensor]:
-        tokens, dtype = memory.tokens, memory.cells.dtype
-        q = self._heads(self.query(query)).to(dtype)
-        keys = project_wide(memory.located, self.key, self.heads, dtype)
-        values = project_wide(tokens.features, self.value, self.heads, dtype)
+        tokens = memory.tokens
+        q, keys, values = self._projected(query, memory)
         with without_autocast(query.device):
-            keys = with_cells(keys, memory.cells, q.shape[-1])
-            pairs = zip(weight_maps, tokens.grids, strict=True)
-            features = [query_features(weight_map, grid, q.shape[-1], dtype) for weight_map, grid in pairs]
-            parts = zip(keys.split(tokens.lengths, dim=2), values.split(tokens.lengths, dim=2), features, strict=True)
+            keys, values = with_cells(keys, memory.cells), widened(values, memory.cells)
+            queries = wide_queries(q, weight_maps, tokens.grids)
+            parts = zip(queries, keys.split(tokens.lengths, dim=2), values.split(tokens.lengths, dim=2), strict=True)
             dropout = self.dropout if self.training else 0.0
-            return [folded_attention(q, key, value, feature, dropout) for key, value, feature in parts]
+            return [folded_attention(*part, q.shape[-1], dropout) for part in parts]
 
     def _explicit(
         self, query: Tensor, memory: Memory, weight_maps: list[WeightMap] | None, with_plain: bool

@@ -159,13 +159,14 @@ class Decoder(nn.Module):
         self.query_position = nn.Embedding(config.num_queries, config.d_model)
         self.layers = nn.ModuleList(DecoderLayer(config, first=index == 0) for index in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.d_model)
+        self.head_width = config.d_model // config.num_heads
         recentres = config.recentre and config.uses_centre and config.decoder_layers > 1
         self.box_position = BoxPosition(config.d_model) if recentres else None
 
     def forward(self, tokens: Tokens, box_head: BoxHead, explicit: bool = False) -> Decoded:
         position = self.query_position.weight.expand(len(tokens.features), -1, -1)
         target, reference = torch.zeros_like(position), None
-        memory = Memory.of(tokens)
+        memory = Memory.of(tokens, self.head_width)
         outputs, references, traces = [], [], []
         for layer in self.layers:
             target, reference, trace = layer(target, position, reference, memory, explicit)

@@ -20,10 +20,11 @@ Source: own; tested against the float64 form of E5 (tests/modeling/test_co_atten
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from smca.modeling.geometry import Grid
 from smca.modeling.weight_maps import WeightMap
@@ -58,19 +59,29 @@ def key_features(grid: Grid, padding: Tensor | None, dtype: torch.dtype | None =
     return torch.cat([known.expand(len(padding), -1, -1), padding[..., None] * -FAR], dim=-1).to(dtype)
 
 
-def query_features(weight_map: WeightMap, grid: Grid, width: int, dtype: torch.dtype | None = None) -> Tensor:
-    """[B, M or 1, N, features] for heads of `width` channels, to be used in `dtype` (the map's by default)."""
-    dtype = dtype or weight_map.centre.dtype
-    middle = torch.stack([_middle(grid.x), _middle(grid.y)])
-    centre = weight_map.centre.transpose(1, 2) - middle
-    precision = math.sqrt(width) * weight_map.precision.transpose(1, 2)
+def wide_queries(query: Tensor, weight_maps: Sequence[WeightMap], grids: Sequence[Grid]) -> Tensor:
+    """Queries [B, M, N, d] with the features of their maps, of all levels L at once: [L, B, M, N, wide]."""
+    width = query.shape[-1]
+    features = query_features(weight_maps, grids, width, query.dtype)
+    features = features.expand(-1, *query.shape[:-1], -1)
+    parts = [query.expand(len(grids), *query.shape), features]
+    fill = wide(width, query.dtype) - width - features.shape[-1]
+    return torch.cat([*parts, query.new_zeros(()).expand(*features.shape[:-1], fill)], dim=-1)
+
+
+def query_features(weight_maps: Sequence[WeightMap], grids: Sequence[Grid], width: int, dtype: torch.dtype) -> Tensor:
+    """[L, B, M or 1, N, features] for heads of `width` channels, to be used in `dtype`."""
+    middle = torch.stack([torch.stack([_middle(grid.x), _middle(grid.y)]) for grid in grids])
+    centre = torch.stack([one.centre for one in weight_maps]).transpose(2, 3) - middle[:, None, None, None]
+    precision = math.sqrt(width) * torch.stack([one.precision for one in weight_maps]).transpose(2, 3)
     if dtype in HALF:
         precision = precision.to(dtype).to(precision.dtype)
-        features = _quadratic(*_split(2 * centre * precision, dtype), -precision, -precision)
+        parts = [_quadratic(*_split(2 * centre * precision, dtype), -precision, -precision)]
     else:
-        constant = -(centre**2 * precision).sum(dim=-1, keepdim=True)
-        features = torch.cat([_quadratic(2 * centre * precision, -precision), constant], dim=-1)
-    return F.pad(features, (0, 1), value=FAR).to(dtype)
+        linear = centre * precision
+        parts = [_quadratic(2 * linear, -precision), -(centre * linear).sum(dim=-1, keepdim=True)]
+    far = centre.new_full((), FAR).expand(*centre.shape[:-1], 1)
+    return torch.cat([*parts, far], dim=-1).to(dtype)
 
 
 def _quadratic(*parts: Tensor) -> Tensor:
@@ -90,24 +101,23 @@ def _middle(axis: Tensor) -> Tensor:
     return (axis[0] + axis[-1]) / 2
 
 
-def project_wide(tokens: Tensor, linear: nn.Linear, heads: int, dtype: torch.dtype) -> Tensor:
-    """`linear` of tokens [B, S, C] by head, zeros behind the head's own channels, in one product: [B, M, S, wide]."""
-    width = linear.out_features // heads
-    fill = wide(width, dtype) - width
-    weight = F.pad(linear.weight.unflatten(0, (heads, width)), (0, 0, 0, fill)).flatten(0, 1)
-    bias = F.pad(linear.bias.unflatten(0, (heads, width)), (0, fill)).flatten()
-    return F.linear(tokens, weight, bias).to(dtype).unflatten(-1, (heads, -1)).transpose(1, 2)
+def wide_cells(cells: Tensor, width: int) -> Tensor:
+    """Features of cells [1 or B, S, features] -> [1 or B, S, 1, wide - width], what keys of `width` channels lack."""
+    return F.pad(cells, (0, wide(width, cells.dtype) - width - cells.shape[-1]))[:, :, None]
 
 
-def with_cells(keys: Tensor, cells: Tensor, width: int) -> Tensor:
-    """Wide keys [B, M, S, wide] with the features of their cells [1 or B, S, features] behind `width` channels."""
-    return keys + F.pad(cells, (width, keys.shape[-1] - width - cells.shape[-1]))[:, None]
+def with_cells(keys: Tensor, cells: Tensor) -> Tensor:
+    """Keys [B, M, S, d] and their `wide_cells` -> [B, M, S, wide]; heads lie behind cells in memory, as projected."""
+    own = keys.transpose(1, 2)
+    return torch.cat([own, cells.expand(*own.shape[:-1], -1)], dim=-1).transpose(1, 2)
 
 
-def folded_attention(query: Tensor, key: Tensor, value: Tensor, features: Tensor, dropout: float) -> Tensor:
-    """Attention of [B, M, N, d] over wide keys (with cells) and values [B, M, S, wide]; features: of the queries."""
-    width = query.shape[-1]
-    fill = F.pad(features.expand(*query.shape[:-1], -1), (0, key.shape[-1] - width - features.shape[-1]))
-    wide_query = torch.cat([query, fill], dim=-1)
+def widened(values: Tensor, cells: Tensor) -> Tensor:
+    """Values [B, M, S, d] as wide as keys with their `wide_cells`, by zeros."""
+    return F.pad(values.transpose(1, 2), (0, cells.shape[-1])).transpose(1, 2)
+
+
+def folded_attention(query: Tensor, key: Tensor, value: Tensor, width: int, dropout: float) -> Tensor:
+    """Attention of wide queries [B, M, N, wide] over wide keys and values [B, M, S, wide]: [B, M, N, width]."""
     scale = 1 / math.sqrt(width)
-    return F.scaled_dot_product_attention(wide_query, key, value, dropout_p=dropout, scale=scale)[..., :width]
+    return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scale)[..., :width]

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -22,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from smca.modeling.co_attention import CoAttention, Memory, explicit_attention
-from smca.modeling.folding import HALF, folded_attention, key_features, query_features, wide, with_cells
+from smca.modeling.folding import HALF, folded_attention, key_features, wide_cells, wide_queries, widened, with_cells
 from smca.modeling.geometry import Grid
 from smca.modeling.weight_maps import WeightMap, log_weight_map
 from tests.modeling import oracle
@@ -52,11 +51,10 @@ class Case:
         return Case(query, key, value, WeightMap(centre, precision), grid, self.padding)
 
     def folded(self) -> Tensor:
-        width, dtype = self.query.shape[-1], self.query.dtype
-        key, value = (F.pad(part, (0, wide(width, dtype) - width)) for part in (self.key, self.value))
-        key = with_cells(key, key_features(self.grid, self.padding, dtype), width)
-        features = query_features(self.weight_map, self.grid, width, dtype)
-        return folded_attention(self.query, key, value, features, dropout=0.0)
+        width = self.query.shape[-1]
+        cells = wide_cells(key_features(self.grid, self.padding, self.query.dtype), width)
+        (query,) = wide_queries(self.query, [self.weight_map], [self.grid])
+        return folded_attention(query, with_cells(self.key, cells), widened(self.value, cells), width, dropout=0.0)
 
     def explicit(self) -> Tensor:
         log_map = log_weight_map(self.weight_map, self.grid).flatten(-2).transpose(1, 2)
@@ -300,7 +298,7 @@ def whole_module(modulation: str, dtype: torch.dtype = torch.float64) -> tuple[C
     ]
     return stir(CoAttention(16, 2, dropout=0.0)).to(dtype), {
         "query": torch.randn(2, QUERIES, 16, dtype=dtype),
-        "memory": Memory.of(tokens),
+        "memory": Memory.of(tokens, 8),
         "weight_maps": maps if heads else None,
         "scale_weights": torch.rand(2, QUERIES, 3, dtype=dtype).softmax(-1),
     }
@@ -424,10 +422,10 @@ def test_inference_under_autocast_folds_in_its_type_and_training_does_not() -> N
     tokens = arguments["memory"].tokens
     with torch.autocast("cpu", torch.bfloat16):
         with torch.no_grad():
-            assert Memory.of(tokens).cells.dtype == torch.bfloat16
+            assert Memory.of(tokens, 8).cells.dtype == torch.bfloat16
             with sdpa_kernel(SDPBackend.FLASH_ATTENTION), Recorder() as seen:
-                rounded = module(**{**arguments, "memory": Memory.of(tokens)}).output
-        assert Memory.of(tokens).cells.dtype == torch.float32
+                rounded = module(**{**arguments, "memory": Memory.of(tokens, 8)}).output
+        assert Memory.of(tokens, 8).cells.dtype == torch.float32
     assert not any(seen.saw(QUERIES, cells) for cells in tokens.lengths[:2])  # the last has 9, as many as features
     exact = module(**arguments).output
     assert (rounded.float() - exact).abs().max() < 0.02 * exact.abs().max()
