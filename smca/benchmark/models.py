@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import DeformableDetrConfig, DeformableDetrForObjectDetection, DetrConfig, DetrForObjectDetection
 
 from smca.benchmark.timing import Clock, Ratio, Work, in_turn, ratio_of, wall_clock
@@ -23,6 +22,7 @@ from smca.modeling.configuration import SmcaConfig
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.precision import has_bfloat16
 from smca.sizes import ImageSize
+from smca.training.info import count_gmacs
 from smca.training.recipes.rows import SINGLE_SCALE
 
 CLASSES = 91
@@ -134,11 +134,9 @@ def decoding(model: SmcaForObjectDetection, pixels: Tensor) -> Work:
     return work
 
 
-def multiplying(model: nn.Module, pixels: Tensor, dtype: torch.dtype) -> Work:
+def multiplying(model: SmcaForObjectDetection, pixels: Tensor, dtype: torch.dtype) -> Work:
     """A call that does as many multiply-adds as the model in plain matrix products: what the machine can do at best."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(pixel_values=pixels)
-    times = math.ceil(counter.get_total_flops() / (2 * PRODUCT**3))
+    times = math.ceil(1e9 * sum(count_gmacs(model, pixels).values()) / PRODUCT**3)
     one, other = (torch.randn(PRODUCT, PRODUCT, device=pixels.device).to(dtype) for _ in range(2))
     return lambda: [one @ other for _ in range(times)]
 
@@ -187,7 +185,8 @@ class Comparison:
 
     def backends(self) -> list[Ratio]:
         """Ways to run single-scale SMCA for inference, against transformers' DETR in eager float32."""
-        models: dict[str, nn.Module] = {"as trained": ours(self.scale, multi=False)}
+        plain = ours(self.scale, multi=False)
+        models: dict[str, nn.Module] = {"as trained": plain}
         types: dict[str, torch.dtype | None] = {"loaded, fp32": None}
         if has_bfloat16(torch.device(self.device)):
             types["loaded, bf16"] = torch.bfloat16
@@ -198,7 +197,7 @@ class Comparison:
         last = theirs(self.scale, deformable=False).to(self.device)
         cases = {name: looking(model.to(self.device), self.pixels) for name, model in models.items()}
         for name, dtype in types.items():
-            floor = multiplying(models["as trained"], self.pixels, dtype or torch.float32)
+            floor = multiplying(plain, self.pixels, dtype or torch.float32)
             cases[f"matrix products alone, {name[-4:]}"] = floor
         cases[DETR] = looking(last, self.pixels)
         return self.timed("inference", cases, {"loaded, fp32": 0.55, "loaded, bf16": 0.25})

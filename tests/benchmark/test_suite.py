@@ -32,8 +32,15 @@ def test_going_back_gives_every_input_a_gradient() -> None:
     for form in FORMS:
         slopes = Attention(SMALL).training(form)()
         assert isinstance(slopes, tuple)
-        assert len(slopes) == (3 if form == "plain" else 5)
+        assert len(slopes) == (3 if form in ("plain", "wide") else 5)
         assert all(slope.abs().sum() > 0 for slope in slopes)
+
+
+def test_the_wide_call_is_the_plain_one_with_more_channels() -> None:
+    attention = Attention(SMALL)
+    plain, wide = (torch.as_tensor(attention.forward(form)()) for form in ("plain", "wide"))
+    assert wide.shape[-1] > plain.shape[-1]
+    torch.testing.assert_close(wide[..., : plain.shape[-1]], plain)
 
 
 def test_memory_of_the_folded_form_grows_with_the_cells_and_not_with_the_product() -> None:
