@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from matplotlib.ticker import ScalarFormatter
+
 from smca.visualization.figures import new_figure, rendered
 
 PANELS = ("co-attention, forward", "co-attention, both ways")
@@ -31,9 +33,11 @@ def draw(results: dict[str, Any]) -> bytes:
         panel.set_xlabel("cells of the map")
         panel.set_xscale("log")
         panel.set_yscale("log")
+        panel.yaxis.set_major_formatter(ScalarFormatter())
+        panel.yaxis.set_minor_formatter(ScalarFormatter())
     panels[0].set_ylabel("time : plain attention")
-    if panels[0].lines[1:]:
-        panels[0].legend(frameon=False)
+    if panels[1].lines[1:]:
+        panels[1].legend(frameon=False, loc="upper left")
     content = io.BytesIO()
     rendered(figure).save(content, "PNG")
     return content.getvalue()

@@ -121,7 +121,8 @@ def markdown(results: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     group = ""
-    for row in results["rows"]:
+    groups = list(dict.fromkeys(row["group"] for row in results["rows"]))
+    for row in sorted(results["rows"], key=lambda row: groups.index(row["group"])):
         if row["group"] != group:
             group = row["group"]
             lines.append(f"| **{group}** | | | | | | |")
