@@ -143,13 +143,17 @@ def most_alive(work: Work) -> int:
     return alive.most
 
 
-def growth() -> list[Amount]:
-    """Memory of plain, folded and explicit attention, both ways, as the map, the queries and the batch grow."""
+def _growing() -> list[Shape]:
+    """Larger and larger maps; more and fewer queries and images on one of them."""
     shapes = [Shape(size) for size in RESOLUTIONS]
     shapes += [Shape(C4, queries=queries) for queries in (100, 900)]
-    shapes += [Shape(C4, batch=batch) for batch in (2, 4)]
+    return shapes + [Shape(C4, batch=batch) for batch in (2, 4)]
+
+
+def growth() -> list[Amount]:
+    """Memory of plain, folded and explicit attention, both ways, as the map, the queries and the batch grow."""
     found = []
-    for shape in shapes:
+    for shape in _growing():
         attention = Attention(shape)
         most = {form: most_alive(attention.training(form)) / 2**20 for form in ("plain", "folded", "explicit")}
         found += [Amount("memory, both ways", form, str(shape), value, "MiB") for form, value in most.items()]
@@ -160,8 +164,8 @@ def growth() -> list[Amount]:
 
 
 def ratios(rounds: int, clock: Clock = wall_clock, device: str = "cpu") -> list[Ratio]:
-    """Every form against plain attention, forward and with the way back, over resolutions, types and dropout."""
-    shapes = [Shape(size) for size in RESOLUTIONS]
+    """Every form against plain attention, forward and with the way back: by map, queries, batch, dropout and type."""
+    shapes = _growing()
     shapes += [Shape(size, dropout=0.1) for size in (C5, C4)]
     if has_bfloat16(torch.device(device)):
         shapes += [Shape(size, dtype=torch.bfloat16) for size in (C5, C4)]
@@ -170,7 +174,7 @@ def ratios(rounds: int, clock: Clock = wall_clock, device: str = "cpu") -> list[
 
 def _of(shape: Shape, rounds: int, clock: Clock, device: str) -> list[Ratio]:
     attention = Attention(shape, device)
-    aimed_at = shape.dtype == torch.float32 and not shape.dropout
+    aimed_at = shape == Shape(shape.map_size)
     ways = {"co-attention, forward": attention.forward, "co-attention, both ways": attention.training}
     found = []
     for group, make in ways.items():

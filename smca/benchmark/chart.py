@@ -11,6 +11,7 @@ from smca.visualization.figures import new_figure, rendered
 
 PANELS = ("co-attention, forward", "co-attention, both ways")
 NAMES = {"folded": "folded (ours)", "masked": "float mask", "explicit": "matrix products and softmax"}
+COMMON = "cells, 300 queries, batch 1, float32"
 COLOURS = {"folded": "#2563eb", "masked": "#f59e0b", "explicit": "#64748b"}
 
 
@@ -23,8 +24,7 @@ def draw(results: dict[str, Any]) -> bytes:
             points = sorted(
                 (_cells(row["setting"]), row["ratio"])
                 for row in results["rows"]
-                if row["group"] == group and row["what"] == form and "float32" in row["setting"]
-                if "dropout" not in row["setting"]
+                if row["group"] == group and row["what"] == form and row["setting"].endswith(COMMON)
             )
             if points:
                 panel.plot(*zip(*points, strict=True), marker="o", color=colour, label=NAMES[form])
