@@ -31,11 +31,13 @@ from smca.benchmark.suite import environment
 from smca.benchmark.timing import device_clock
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.weight_maps import WeightMap
+from smca.sizes import ImageSize
+from smca.training.info import describe
 
-PEAK = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40": 181e12, "4090": 165e12}
-IMAGE = (800, 1333)
+PEAK = {"H200": 989e12, "H100": 989e12, "A100": 312e12}  # dense bfloat16 operations a second, by their maker
+IMAGE = ImageSize(height=800, width=1333)
+RECIPES = {"single-scale": "smca-r50-single-scale", "multi-scale": "smca-r50"}
 BATCHES = {"single-scale": 8, "multi-scale": 4}
-GMACS = {"single-scale": 105, "multi-scale": 168}  # of one 800x1333 image, `smca info RECIPE --size 800x1333`
 
 
 def correctness() -> list[dict[str, Any]]:
@@ -47,7 +49,7 @@ def correctness() -> list[dict[str, Any]]:
             leaves = [case.query, case.key, case.value, case.centre, case.precision]
             leaves = [leaf.detach().requires_grad_() for leaf in leaves]
             exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
-            folded = _folded(case, leaves)
+            folded = case.folded(*leaves)
             wanted = _exact(case, exact)
             slopes = zip(
                 torch.autograd.grad(folded, leaves, case.upstream),
@@ -58,11 +60,6 @@ def correctness() -> list[dict[str, Any]]:
             error = (folded.double() - wanted).abs().max().item()
             found.append({"shape": str(case.shape), "error": error, "gradients q k v centre A": relative})
     return found
-
-
-def _folded(case: attention.Attention, leaves: list[torch.Tensor]) -> torch.Tensor:
-    query, key, value, centre, precision = leaves
-    return case.folded(query, key, value, centre, precision)
 
 
 def _exact(case: attention.Attention, leaves: list[torch.Tensor]) -> torch.Tensor:
@@ -107,7 +104,7 @@ def training(kind: str, compiled: bool, seconds: float) -> dict[str, Any]:
         taken.append(device_clock(step))
     median = sorted(taken)[len(taken) // 2]
     peak = next((rate for name, rate in PEAK.items() if name in torch.cuda.get_device_name()), None)
-    rate = 3 * 2 * GMACS[kind] * 1e9 * batch / median
+    rate = 3 * 2 * describe(RECIPES[kind], IMAGE)["gmacs"] * 1e9 * batch / median
     return {
         "kind": kind,
         "compiled": compiled,

@@ -2,8 +2,7 @@
 
 Plain is one fused scaled-dot-product call over queries, keys and values of the head's own width. Folded is all that
 the modulation adds to it: the queries' features, the cells' features put beside the keys, the wider call. Keys and
-values lie as a layer's projections make them. Memory is the most bytes of tensors
-alive at once that the call made.
+values lie as a layer's projections make them. Memory is the most bytes of tensors alive at once that the call made.
 """
 
 from __future__ import annotations

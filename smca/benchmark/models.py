@@ -28,6 +28,7 @@ from smca.training.recipes.rows import SINGLE_SCALE
 CLASSES = 91
 BOXES = 20
 PRODUCT = 2048
+MULTI_SCALE_FFN = 1024  # the paper's, and Deformable DETR's
 DETR, DEFORMABLE = "transformers' DETR", "transformers' Deformable DETR"
 WITHOUT = "the same, modulation off"
 
@@ -38,7 +39,6 @@ class Scale:
 
     name: str
     backbone: str
-    timm_backbone: str
     image: ImageSize
     width: int
     ffn: int
@@ -53,20 +53,16 @@ class Scale:
         return f"{self.name}, {self.image.height}x{self.image.width}, {self.queries} queries"
 
 
-R50 = Scale(
-    "R50", "resnet50", "resnet50", ImageSize(height=800, width=1066), 256, 2048, tuple(SmcaConfig().encoder), 6, 6, 300
-)
-TINY = Scale("tiny", "resnet18", "resnet18", ImageSize(height=320, width=427), 96, 192, ("intra", "multi"), 2, 3, 48)
+R50 = Scale("R50", "resnet50", ImageSize(height=800, width=1066), 256, 2048, tuple(SmcaConfig().encoder), 6, 6, 300)
+TINY = Scale("tiny", "resnet18", ImageSize(height=320, width=427), 96, 192, ("intra", "multi"), 2, 3, 48)
 SCALES = {"r50": R50, "tiny": TINY}
 
 
 def ours(scale: Scale, multi: bool, modulation: str = "multi-head") -> SmcaForObjectDetection:
     """SMCA of that size with three levels or one, attention dropout off."""
-    several: dict[str, Any] = {"encoder": scale.encoder}
+    several = {"encoder": scale.encoder, "ffn_dim": min(scale.ffn, MULTI_SCALE_FFN)}
     single = {**SINGLE_SCALE, "encoder": ("intra",) * scale.single_encoder, "ffn_dim": scale.ffn}
     sizes: dict[str, Any] = {"d_model": scale.width, "decoder_layers": scale.decoder, "num_queries": scale.queries}
-    if scale.ffn < scale.width * 4:
-        several["ffn_dim"] = scale.ffn
     own = {"backbone": scale.backbone, "modulation": modulation, "attention_dropout": 0.0}
     switches: dict[str, Any] = {**(several if multi else single), **sizes, **own}
     model = SmcaForObjectDetection(SmcaConfig(**switches))
@@ -79,13 +75,16 @@ def theirs(scale: Scale, deformable: bool) -> nn.Module:
     last = [2, 3, 4] if deformable else [4]
     backbone = {
         "model_type": "timm_backbone",
-        "backbone": scale.timm_backbone,
+        "backbone": scale.backbone,
         "features_only": True,
         "use_pretrained_backbone": False,
         "out_indices": last,
     }
     layers = {"encoder_layers": scale.single_encoder, "decoder_layers": scale.decoder}
-    ffn = {f"{part}_ffn_dim": min(scale.ffn, 1024) if deformable else scale.ffn for part in ("encoder", "decoder")}
+    ffn = {
+        f"{part}_ffn_dim": min(scale.ffn, MULTI_SCALE_FFN) if deformable else scale.ffn
+        for part in ("encoder", "decoder")
+    }
     common = {"d_model": scale.width, "num_queries": scale.queries, "num_labels": CLASSES, "auxiliary_loss": True}
     switches = {"backbone_config": backbone, **layers, **ffn, **common}
     if deformable:

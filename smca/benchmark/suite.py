@@ -27,7 +27,7 @@ GROUPS = ("attention", "loss", "loader", "models", "models-tiny")
 
 
 class Suite:
-    """What was measured so far; `rounds` is how often each pair is timed, large models a third as often."""
+    """What was measured so far; `rounds` is how often each pair is timed, large models half as often."""
 
     def __init__(self, rounds: int, say: Say) -> None:
         self.rounds = rounds

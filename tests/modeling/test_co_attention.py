@@ -7,7 +7,6 @@ steepest exponent of the case (narrow spreads, centres far outside the image); i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,91 +19,12 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from smca.modeling.co_attention import CoAttention, Memory, explicit_attention
-from smca.modeling.folding import HALF, folded_attention, key_features, wide_cells, wide_queries, widened, with_cells
-from smca.modeling.geometry import Grid
-from smca.modeling.weight_maps import WeightMap, log_weight_map
+from smca.modeling.co_attention import CoAttention, Memory
+from smca.modeling.folding import HALF
+from smca.modeling.weight_maps import WeightMap
 from tests.modeling import oracle
+from tests.modeling.attention_cases import Case, drawn_case, gradients, random_case
 from tests.modeling.tiny import padded_batch, picture, random_tokens, small_config, stir, stirred_model
-
-
-@dataclass
-class Case:
-    """One level: q [B, M, N, d], k and v [B, M, S, d], centre and precision [B, N, M, 2], padding [B, S] or None."""
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    weight_map: WeightMap
-    grid: Grid
-    padding: Tensor | None
-
-    def leaves(self) -> list[Tensor]:
-        return [self.query, self.key, self.value, self.weight_map.centre, self.weight_map.precision]
-
-    def to(self, dtype: torch.dtype) -> Case:
-        """Queries, keys and values in that type; where they look from never in less than float32."""
-        types = [dtype] * 3 + [torch.promote_types(dtype, torch.float32)] * 2
-        leaves = zip(self.leaves(), types, strict=True)
-        query, key, value, centre, precision = (x.detach().to(kind).requires_grad_() for x, kind in leaves)
-        grid = Grid(self.grid.x.to(types[-1]), self.grid.y.to(types[-1]))
-        return Case(query, key, value, WeightMap(centre, precision), grid, self.padding)
-
-    def folded(self) -> Tensor:
-        width = self.query.shape[-1]
-        cells = wide_cells(key_features(self.grid, self.padding, self.query.dtype), width)
-        (query,) = wide_queries(self.query, [self.weight_map], [self.grid])
-        return folded_attention(query, with_cells(self.key, cells), widened(self.value, cells), width, dropout=0.0)
-
-    def explicit(self) -> Tensor:
-        log_map = log_weight_map(self.weight_map, self.grid).flatten(-2).transpose(1, 2)
-        return explicit_attention(self.query, self.key, self.value, log_map, self.padding, dropout=0.0)[0]
-
-    def steepness(self) -> float:
-        """The largest exponent of the case, its scores included."""
-        reach = (self.weight_map.centre.detach().abs().max() + len(self.grid.x) + len(self.grid.y)) ** 2
-        return float(1 + self.weight_map.precision.detach().max() * reach)
-
-
-def random_case(
-    rows: int = 3,
-    columns: int = 4,
-    heads: int = 2,
-    spread: tuple[float, float] = (0.5, 2.0),
-    outside: float = 0.0,
-    padded: bool = False,
-    width: int = 4,
-    queries: int = 3,
-    seed: int = 0,
-) -> Case:
-    draw = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=draw, dtype=torch.float64)
-
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(2, queries, heads, 2, generator=draw, dtype=torch.float64)
-
-    grid = Grid.of_map(rows, columns, 0.5, like=normal(1))
-    extent = torch.tensor([columns, rows])
-    centre = uniform(-outside, 1 + outside) * extent
-    precision = 1 / (8 * uniform(*spread) ** 2)
-    padding = torch.zeros(2, rows * columns, dtype=torch.bool)
-    padding.unflatten(1, (rows, columns))[1, (rows + 1) // 2 :] = padded
-    padding.unflatten(1, (rows, columns))[1, :, (columns + 1) // 2 :] = padded
-    cells = rows * columns
-    return Case(
-        normal(2, heads, queries, width),
-        normal(2, heads, cells, width),
-        normal(2, heads, cells, width),
-        WeightMap(centre, precision),
-        grid,
-        padding if padded else None,
-    ).to(torch.float64)
-
-
-def gradients(output: Tensor, case: Case, upstream: Tensor) -> tuple[Tensor, ...]:
-    return torch.autograd.grad((output * upstream.to(output.dtype)).sum(), case.leaves())
 
 
 def assert_folded_equals_explicit(case: Case, dtype: torch.dtype) -> None:
@@ -123,18 +43,7 @@ def assert_folded_equals_explicit(case: Case, dtype: torch.dtype) -> None:
 @settings(deadline=None, max_examples=60)
 @given(data=st.data(), dtype=st.sampled_from([torch.float32, torch.float64]))
 def test_folded_equals_explicit_whatever_the_shape(data: st.DataObject, dtype: torch.dtype) -> None:
-    narrow = data.draw(st.floats(0.1, 50))
-    case = random_case(
-        rows=data.draw(st.integers(1, 12)),
-        columns=data.draw(st.integers(1, 12)),
-        heads=data.draw(st.integers(1, 16)),
-        spread=(narrow, data.draw(st.floats(narrow, 50))),
-        outside=data.draw(st.sampled_from([0.0, 0.5, 3.0])),
-        padded=data.draw(st.booleans()),
-        width=data.draw(st.sampled_from([1, 3, 8, 32])),
-        queries=data.draw(st.integers(1, 5)),
-        seed=data.draw(st.integers(0, 99)),
-    )
+    case = drawn_case(data, outside=(0.0, 0.5, 3.0), widths=(1, 3, 8, 32))
     assert_folded_equals_explicit(case, dtype)
 
 
@@ -188,62 +97,6 @@ def test_float32_is_exact_enough_on_real_maps(rows: int, columns: int) -> None:
     slopes = zip(gradients(wanted, truth, upstream), gradients(found, tried, upstream), strict=True)
     relative = [((a - b).norm() / a.norm()).item() for a, b in slopes]
     assert max(relative) < 5e-5
-
-
-def rounded(case: Case, dtype: torch.dtype) -> Case:
-    """In float64 what the case is once queries, keys and values have been rounded."""
-    return case.to(dtype).to(torch.float64)
-
-
-def half_errors(case: Case, dtype: torch.dtype) -> tuple[float, list[float]]:
-    """The output's largest error, and each gradient's relative one."""
-    truth, tried = rounded(case, dtype), case.to(dtype)
-    upstream = torch.randn(case.query.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
-    wanted, found = truth.explicit(), tried.folded()
-    slopes = zip(gradients(wanted, truth, upstream), gradients(found, tried, upstream), strict=True)
-    relative = [((b.double() - a).norm() / a.norm().clamp(min=1e-6)).item() for a, b in slopes]
-    return (found.double() - wanted).detach().abs().max().item(), relative
-
-
-@pytest.mark.parametrize("padded", [False, True])
-@pytest.mark.parametrize(("rows", "columns"), [(7, 9), (25, 34), (50, 67)])
-@pytest.mark.parametrize("dtype", HALF, ids=str)
-def test_half_precision_folds_as_exactly_as_it_attends(
-    dtype: torch.dtype, rows: int, columns: int, padded: bool
-) -> None:
-    """In the paper's regime: an output is known to a few roundings, and gradients, but for the spread's.
-
-    On large maps the spread's is noise of a fourth in bfloat16: why training attends in float32 (`working_type`).
-    """
-    case = random_case(rows, columns, heads=4, spread=(0.5, 2.0), width=32, queries=30, padded=padded)
-    error, relative = half_errors(case, dtype)
-    eps = torch.finfo(dtype).eps
-    assert error <= 2 * eps * case.value.abs().max().item()
-    assert max(relative[:3]) <= 4 * eps
-    assert relative[3] <= 16 * eps
-    assert relative[4] <= 64 * eps
-
-
-@settings(deadline=None, max_examples=40)
-@given(data=st.data(), dtype=st.sampled_from(HALF))
-def test_half_precision_stays_near_the_truth_whatever_the_shape(data: st.DataObject, dtype: torch.dtype) -> None:
-    narrow = data.draw(st.floats(0.1, 50))
-    case = random_case(
-        rows=data.draw(st.integers(1, 12)),
-        columns=data.draw(st.integers(1, 12)),
-        heads=data.draw(st.integers(1, 16)),
-        spread=(narrow, data.draw(st.floats(narrow, 50))),
-        outside=data.draw(st.sampled_from([0.0, 0.5])),
-        padded=data.draw(st.booleans()),
-        width=data.draw(st.sampled_from([8, 32])),
-        queries=data.draw(st.integers(1, 5)),
-        seed=data.draw(st.integers(0, 99)),
-    )
-    tried, truth = case.to(dtype), rounded(case, dtype)
-    allowed = 4 * torch.finfo(dtype).eps * (1 + math.log1p(case.steepness())) * case.value.abs().max().item()
-    output = tried.folded()
-    assert (output.double() - truth.explicit()).abs().max().item() <= allowed
-    assert all(slope.isfinite().all() for slope in gradients(output, tried, torch.ones_like(case.query)))
 
 
 class Recorder(TorchDispatchMode):
