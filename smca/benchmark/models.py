@@ -28,6 +28,7 @@ from smca.training.recipes.rows import SINGLE_SCALE
 CLASSES = 91
 BOXES = 20
 PRODUCT = 2048
+PER_ROUND = 4.0  # seconds of all cases of a group, at least
 MULTI_SCALE_FFN = 1024  # the paper's, and Deformable DETR's
 DETR, DEFORMABLE = "transformers' DETR", "transformers' Deformable DETR"
 WITHOUT = "the same, modulation off"
@@ -157,7 +158,7 @@ class Comparison:
 
     def timed(self, group: str, cases: Mapping[str, Work], limits: Mapping[str, float]) -> list[Ratio]:
         """All but the last case against the last."""
-        seconds = in_turn(cases, self.rounds, self.clock)
+        seconds = in_turn(cases, self.rounds, self.clock, at_least=PER_ROUND * self.rounds)
         *others, against = cases
         bounds = limits if self.scale is R50 else {}
         return [ratio_of(seconds, name, against, group, self.scale.setting, bounds.get(name)) for name in others]

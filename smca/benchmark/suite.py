@@ -27,7 +27,7 @@ GROUPS = ("attention", "loss", "loader", "models", "models-tiny")
 
 
 class Suite:
-    """What was measured so far; `rounds` is how often each pair is timed, large models half as often."""
+    """What was measured so far; `rounds` is how often each pair is timed at least, models half as often."""
 
     def __init__(self, rounds: int, say: Say) -> None:
         self.rounds = rounds
@@ -64,7 +64,7 @@ class Suite:
 
     def _models(self, group: str) -> None:
         scale = SCALES["tiny" if group.endswith("tiny") else "r50"]
-        comparison = Comparison(scale, self.rounds if scale is SCALES["tiny"] else max(1, self.rounds // 2))
+        comparison = Comparison(scale, max(1, self.rounds // 2))
         for measure in (comparison.modulation, comparison.peers, comparison.backends):
             self._add(measure())
 

@@ -85,16 +85,24 @@ def device_clock(work: Work) -> float:
     return start.elapsed_time(end) / 1000
 
 
-def in_turn(cases: Mapping[str, Work], rounds: int, clock: Clock = wall_clock, warm: int = 1) -> dict[str, list[float]]:
-    """Seconds of every case in every round; each round begins with another case, and `warm` rounds are not counted."""
+def in_turn(
+    cases: Mapping[str, Work], rounds: int, clock: Clock = wall_clock, warm: int = 1, at_least: float = 0.0
+) -> dict[str, list[float]]:
+    """Seconds of every case in every round; each round begins with another case, and `warm` rounds are not counted.
+
+    at_least: seconds to go on for, so that quick cases get more rounds than `rounds`.
+    """
     names = list(cases)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(warm + rounds):
+    turn, spent = 0, 0.0
+    while turn < warm + rounds or spent < at_least:
         first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            taken = clock(cases[name])
-            if turn >= warm:
-                seconds[name].append(taken)
+        taken = {name: clock(cases[name]) for name in names[first:] + names[:first]}
+        if turn >= warm:
+            spent += sum(taken.values())
+            for name in names:
+                seconds[name].append(taken[name])
+        turn += 1
     return seconds
 
 

@@ -17,7 +17,9 @@ def add(parser: Parser) -> None:
     command.add_argument(
         "--group", action="append", metavar="NAME", help="attention, loss, loader, models, models-tiny (default: all)"
     )
-    command.add_argument("--rounds", type=at_least(int, 2), default=7, metavar="N", help="how often each pair is timed")
+    command.add_argument(
+        "--rounds", type=at_least(int, 2), default=7, metavar="N", help="how often each pair is timed, at least"
+    )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers for machines")
     command.add_argument("--out", type=Path, metavar="DIR", help="write speed.json, speed.md and speed.png")
     command.set_defaults(run=run)

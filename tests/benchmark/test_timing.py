@@ -25,6 +25,11 @@ def test_cases_run_in_turn_and_each_round_begins_with_another() -> None:
     assert seconds == {"a": [1, 1], "b": [2, 2], "c": [3, 3]}
 
 
+def test_quick_cases_get_more_rounds() -> None:
+    seconds = in_turn({"a": lambda: 1.0, "b": lambda: 2.0}, rounds=2, clock=FakeClock(), at_least=10.0)
+    assert seconds == {"a": [1] * 4, "b": [2] * 4}
+
+
 def test_a_ratio_is_the_median_of_each_rounds_own() -> None:
     """A machine that slows down by half changes nothing."""
     seconds = {"what": [2.0, 4.0, 40.0], "against": [1.0, 2.0, 20.0]}
