@@ -43,3 +43,4 @@ def _started_as_command() -> bool:
 
 if not _started_as_command():
     importlib.import_module("smca.modeling")
+    importlib.import_module("smca.comparison.peers.registration")

@@ -11,27 +11,38 @@ import pytest
 SMCA = Path(__file__).parents[1] / "smca"
 FILES = sorted(SMCA.rglob("*.py"))
 
-GROUND = {"errors", "sizes", "files", "progress", "detections"}
+GROUND = {"errors", "sizes", "files", "machine", "progress", "detections"}
 BELOW = {
     **dict.fromkeys(GROUND, GROUND),
     "criterion": {"errors"},
     "modeling": GROUND | {"criterion"},
     "data": GROUND,
     "visualization": GROUND,
-    "inference": GROUND | {"modeling", "data", "visualization"},
+    "comparison.peers": GROUND | {"criterion", "modeling"},
+    "inference": GROUND | {"modeling", "comparison.peers", "data", "visualization"},
     "interchange": GROUND | {"modeling", "inference"},
     "evaluation": GROUND | {"modeling", "data", "visualization", "inference"},
-    "training": GROUND | {"modeling", "criterion", "data", "visualization", "inference", "interchange", "evaluation"},
 }
-BELOW["benchmark"] = (set(BELOW) | GROUND) - {"interchange"}
+BELOW["training"] = (set(BELOW) | GROUND) - {"benchmark"}
+BELOW["comparison"] = set(BELOW) | GROUND
+BELOW["benchmark"] = (set(BELOW) | GROUND) - {"interchange", "comparison"}
 HIGHEST = {"quickstart", "cli", "__main__", "__init__"}
 
 # Methods of a lower room that open a higher one when called: model.predict and detections.draw.
-DOORS = {("modeling/detector.py", "inference"), ("detections.py", "visualization")}
+DOORS = {
+    ("modeling/detector.py", "inference"),
+    ("comparison/peers/model.py", "inference"),
+    ("detections.py", "visualization"),
+}
 
 
 def room_of(file: Path) -> str:
-    return file.relative_to(SMCA).parts[0].removesuffix(".py")
+    return _room(file.relative_to(SMCA).with_suffix("").parts)
+
+
+def _room(parts: tuple[str, ...]) -> str:
+    """Peers are models, and lie below the comparison that trains them."""
+    return "comparison.peers" if parts[:2] == ("comparison", "peers") else parts[0]
 
 
 def rooms_imported(node: ast.AST) -> set[str]:
@@ -44,7 +55,7 @@ def rooms_imported(node: ast.AST) -> set[str]:
         names = [node.module]
     else:
         names = []
-    return {name.split(".")[1] for name in names if name.startswith("smca.")}
+    return {_room(tuple(name.split(".")[1:])) for name in names if name.startswith("smca.")}
 
 
 def statements(node: ast.AST) -> Iterator[ast.AST]:

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from smca.benchmark import attention, losses
 from smca.benchmark.models import R50, learning, ours
-from smca.benchmark.suite import environment
 from smca.benchmark.timing import device_clock
+from smca.machine import machine
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.weight_maps import WeightMap
 from smca.sizes import ImageSize
@@ -146,7 +146,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("benchmarks/gpu needs a CUDA device, and there is none")
     out.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Any] = environment()
+    results: dict[str, Any] = machine()
     parts: dict[str, Callable[[], Any]] = {
         "correctness": correctness,
         "kernels": kernels,

@@ -5,15 +5,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import os
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
-import transformers
 
 from smca.benchmark import attention, loading, losses
 from smca.benchmark.chart import draw
@@ -21,6 +15,7 @@ from smca.benchmark.models import SCALES, Comparison
 from smca.benchmark.timing import Amount, Ratio
 from smca.errors import ConfigurationError, nearest
 from smca.files import write_atomically, write_json
+from smca.machine import machine
 
 Say = Callable[[str], None]
 GROUPS = ("attention", "loss", "loader", "models", "models-tiny")
@@ -44,7 +39,7 @@ class Suite:
             self.say(f"measuring {group}")
             getattr(self, f"_{group.partition('-')[0]}")(group)
         return {
-            **environment(),
+            **machine(),
             "rows": [ratio.to_dict() for ratio in self.ratios],
             "amounts": [amount.to_dict() for amount in self.amounts],
         }
@@ -77,23 +72,6 @@ class Suite:
 def verdict(row: Ratio | Amount) -> str:
     """What was aimed at, and whether it was reached."""
     return "" if row.limit is None else f" (at most {row.limit:g}: {'yes' if row.met else 'NO'})"
-
-
-def environment() -> dict[str, Any]:
-    """Where and when."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return {
-        "machine": f"{_processor()}, {cores} cores, {torch.get_num_threads()} threads, {device}",
-        "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-    }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def write_report(folder: Path, results: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from smca.cli import bench, convert, data, evaluate, explain, info, predict, quickstart, recipes, resume, train
+from smca.cli import bench, compare, convert, data, evaluate, explain, info, predict, quickstart, recipes, resume, train
 from smca.cli.failures import outside
 from smca.cli.parsing import Parser, new_parser
 from smca.errors import SmcaError
@@ -30,6 +30,7 @@ def build_parser() -> Parser:
     predict.add(parser)
     explain.add(parser)
     convert.add(parser)
+    compare.add(parser)
     bench.add(parser)
     return parser
 

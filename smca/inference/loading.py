@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, BatchFeature, PreTrainedModel
 
+from smca.comparison.peers import registration  # noqa: F401 (makes peers known)
 from smca.errors import DeviceError, ModelError
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor

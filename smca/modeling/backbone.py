@@ -59,10 +59,10 @@ def build_trunk(config: SmcaConfig) -> Trunk:
 
 
 def _plain(config: SmcaConfig) -> Trunk:
-    network = PlainBackbone(tuple(config.backbone_widths), tuple(config.backbone_blocks), config.backbone_norm)
-    return Trunk(
-        network, [list(stage.parameters()) for stage in network.stages], list(config.backbone_widths[2:]), [8, 16, 32]
-    )
+    sizes = tuple(config.backbone_widths), tuple(config.backbone_blocks)
+    network = PlainBackbone(*sizes, config.backbone_norm, config.dilation)
+    stages = [list(stage.parameters()) for stage in network.stages]
+    return Trunk(network, stages, list(config.backbone_widths[2:]), [8, 16, 16 if config.dilation else 32])
 
 
 def _resnet(config: SmcaConfig) -> Trunk:

@@ -35,7 +35,7 @@ class SmcaConfig(PreTrainedConfig):
     backbone_norm: "frozen" (statistics and scale are constants), "batch" or "layer" (each cell by itself; not timm).
     backbone_widths: channels of the "plain" backbone at strides 2, 4, 8, 16, 32.
     backbone_blocks: residual blocks of the "plain" backbone at strides 8, 16, 32.
-    dilation: DC5, the last stage of a ResNet dilated to stride 16.
+    dilation: DC5, the last stage dilated to stride 16.
     frozen_stages: how many leading stages never train (2 = stem and first stage, as DETR).
     levels: feature levels, fine to coarse, of "c3" (stride 8) ... "c6" (3x3 stride-2 convolution on C5).
     encoder: blocks in order, each "intra" (inside every level), "multi" (over all levels) or "depthwise" (convolutions

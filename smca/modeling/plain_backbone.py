@@ -33,36 +33,41 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 class ConvNorm(nn.Sequential):
     """3x3 convolution and norm."""
 
-    def __init__(self, inputs: int, outputs: int, norm: str, stride: int = 1) -> None:
-        super().__init__(nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), NORMS[norm](outputs))
+    def __init__(self, inputs: int, outputs: int, norm: str, stride: int = 1, dilation: int = 1) -> None:
+        convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=dilation, dilation=dilation, bias=False)
+        super().__init__(convolution, NORMS[norm](outputs))
 
 
 class Residual(nn.Module):
     """x + norm(conv(relu(norm(conv(x))))), then ReLU."""
 
-    def __init__(self, width: int, norm: str) -> None:
+    def __init__(self, width: int, norm: str, dilation: int = 1) -> None:
         super().__init__()
-        self.first = ConvNorm(width, width, norm)
-        self.second = ConvNorm(width, width, norm)
+        self.first = ConvNorm(width, width, norm, dilation=dilation)
+        self.second = ConvNorm(width, width, norm, dilation=dilation)
 
     def forward(self, features: Tensor) -> Tensor:
         return F.relu(features + self.second(F.relu(self.first(features))))
 
 
 class PlainBackbone(nn.Module):
-    """[B, 3, H, W] -> [C3, C4, C5]; widths at strides 2, 4, 8, 16, 32; residual blocks at strides 8, 16, 32."""
+    """[B, 3, H, W] -> [C3, C4, C5]; widths at strides 2, 4, 8, 16, 32; residual blocks at strides 8, 16, 32.
 
-    def __init__(self, widths: tuple[int, ...], blocks: tuple[int, ...], norm: str) -> None:
+    dilated: the last stage stays at stride 16 and looks twice as far instead (DC5).
+    """
+
+    def __init__(self, widths: tuple[int, ...], blocks: tuple[int, ...], norm: str, dilated: bool = False) -> None:
         super().__init__()
         counts = (0, 0, *blocks)
         inputs = (3, *widths[:-1])
+        steps = [(2, 1)] * 4 + [(1, 2) if dilated else (2, 1)]
         self.stages = nn.ModuleList(
             nn.Sequential(
-                ConvNorm(before, width, norm, stride=2),
+                ConvNorm(before, width, norm, *step),
                 nn.ReLU(),
-                *(Residual(width, norm) for _ in range(count)),
+                *(Residual(width, norm, step[1]) for _ in range(count)),
             )
-            for before, width, count in zip(inputs, widths, counts, strict=True)
+            for before, width, count, step in zip(inputs, widths, counts, steps, strict=True)
         )
 
     def forward(self, pixel_values: Tensor) -> list[Tensor]:

@@ -18,9 +18,9 @@ from transformers import AutoConfig
 
 from smca.errors import ConfigurationError, ModelError
 from smca.modeling.configuration import SmcaConfig
-from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.sizes import ImageSize
+from smca.training.detector import Detector, new_detector
 from smca.training.memory import kept_for_backward, most_at_inference
 from smca.training.recipe import from_yaml
 from smca.training.recipes import find_recipe
@@ -36,7 +36,7 @@ def describe(target: str, size: ImageSize | None = None) -> dict[str, Any]:
     if size.height < 1 or size.width < 1:
         raise ConfigurationError(f"size is {size}; allowed: at least 1x1")
     with torch.device("meta"):
-        model = SmcaForObjectDetection(config)
+        model = new_detector(config)
         pixels = torch.empty(1, 3, size.height, size.width)
     parameters = _parameters(model)
     parts = {part: _parameters(getattr(model, part)) for part in PARTS}
@@ -59,7 +59,7 @@ def describe(target: str, size: ImageSize | None = None) -> dict[str, Any]:
     }
 
 
-def count_gmacs(model: SmcaForObjectDetection, pixels: torch.Tensor) -> dict[str, float]:
+def count_gmacs(model: Detector, pixels: torch.Tensor) -> dict[str, float]:
     """Multiply-adds on `pixels` by part, in 1e9; the counter wants a model that does not train, and leaves it so."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
@@ -69,7 +69,7 @@ def count_gmacs(model: SmcaForObjectDetection, pixels: torch.Tensor) -> dict[str
     return {part: sum(counts.get(f"{root}.{part}", {}).values()) / 2e9 for part in PARTS}
 
 
-def _memory(model: SmcaForObjectDetection, pixels: torch.Tensor) -> tuple[dict[str, int], dict[str, int]]:
+def _memory(model: Detector, pixels: torch.Tensor) -> tuple[dict[str, int], dict[str, int]]:
     """Bytes by what they are for, and those of the activations by part."""
     weights, trained = 4 * _count(model), 4 * _count(model, trainable=True)
     constants = sum(buffer.nbytes for buffer in model.buffers())

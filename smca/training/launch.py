@@ -21,11 +21,11 @@ from smca.data.transforms import Augmentation, TrainTransform
 from smca.errors import ConfigurationError, DataError, OutputError
 from smca.files import claim_folder
 from smca.inference.loading import pick_device
-from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.modeling.precision import has_bfloat16
 from smca.progress import Progress
 from smca.training.crop_warm_up import CropDataset, coarsest_levels, warm_up
+from smca.training.detector import Detector, new_detector
 from smca.training.precision import prepare_for_speed
 from smca.training.recipe import Recipe, from_yaml, with_request
 from smca.training.recipes import find_recipe
@@ -61,7 +61,7 @@ def _start(request: TrainRequest, recipe: Recipe, restart: bool = False) -> Path
     if not restart:
         _check_free(folder.path)
     set_seed(request.seed)
-    model = SmcaForObjectDetection(recipe.config(data.train.class_names))
+    model = new_detector(recipe.config(data.train.class_names))
     notes = [load_backbone(model.backbone, model.config.backbone, recipe.backbone_weights)]
     if request.init:
         notes += start_from(model, request.init)
@@ -75,9 +75,8 @@ def _start(request: TrainRequest, recipe: Recipe, restart: bool = False) -> Path
     if _is_first_process():
         _claim(folder, request, recipe, restart)
     trainer = _trainer(folder, arguments, request, recipe, model, data, progress)
-    learns = any(parameter.requires_grad for parameter in model.backbone.parameters())
-    if recipe.optimisation.crop_epochs and learns and not request.init:
-        _warm_up(trainer, data.train, recipe, request)
+    if not request.init:
+        warm_backbone(model, data.train, recipe, request)
     with progress:
         trainer.train()
     return folder.path
@@ -93,7 +92,7 @@ def resume(run: Path) -> Path:
         return _start(dataclasses.replace(request, out=run), recipe, restart=True)
     data = _checked_data(request, recipe)
     set_seed(request.seed)
-    model = SmcaForObjectDetection(recipe.config(data.train.class_names))
+    model = new_detector(recipe.config(data.train.class_names))
     freeze(model, request.freeze)
     with Progress("training") as progress:
         progress.print(f"going on from {checkpoint}")
@@ -155,18 +154,21 @@ def _arithmetic(recipe: Recipe, device: torch.device) -> str:
     return recipe.optimisation.precision
 
 
-def _warm_up(trainer: DetectionTrainer, train: Split, recipe: Recipe, request: TrainRequest) -> None:
-    backbone = trainer.detector.backbone
+def warm_backbone(model: Detector, train: Split, recipe: Recipe, request: TrainRequest) -> None:
+    """Let the backbone of `model` first learn to name and frame objects in crops, where the recipe wants that."""
+    if not recipe.optimisation.crop_epochs or not any(part.requires_grad for part in model.backbone.parameters()):
+        return
     plain = TrainTransform(Augmentation.none(recipe.image_size, recipe.long_side))
-    crops = CropDataset(train.records, plain, len(train.class_names), coarsest_levels(backbone), request.seed)
+    levels = coarsest_levels(model.backbone)
+    crops = CropDataset(train.records, plain, len(train.class_names), levels, request.seed)
     with Progress("backbone warm-up") as progress:
         warm_up(
-            backbone,
+            model.backbone,
             crops,
             recipe.optimisation.crop_epochs,
-            trainer.processor,
-            trainer.args.dataloader_num_workers,
-            trainer.args.device,
+            SmcaImageProcessor.suited_to(model.config),
+            _workers(request),
+            model.device,
             progress,
             rate=None if recipe.backbone_weights == "none" else recipe.optimisation.backbone_lr,
         )
@@ -177,7 +179,7 @@ def _trainer(
     arguments: TrainingArguments,
     request: TrainRequest,
     recipe: Recipe,
-    model: SmcaForObjectDetection,
+    model: Detector,
     data: DataSet,
     progress: Progress,
 ) -> DetectionTrainer:

@@ -10,13 +10,11 @@ from __future__ import annotations
 import torch
 from transformers import TrainingArguments
 
-from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.precision import cpu_has_bfloat16
+from smca.training.detector import Detector
 
 
-def prepare_for_speed(
-    model: SmcaForObjectDetection, arguments: TrainingArguments, bf16: bool = False, compile: bool = False
-) -> None:
+def prepare_for_speed(model: Detector, arguments: TrainingArguments, bf16: bool = False, compile: bool = False) -> None:
     """Channels-last convolutions, bfloat16 ones on a CPU that has them and a recipe that wants them, compiled code.
 
     Evaluation between epochs has its norms folded, as it has once the model is loaded.

@@ -15,11 +15,13 @@ from typing import Any
 import yaml
 from huggingface_hub.errors import StrictDataclassError
 
+from smca.comparison.peers.configuration import PeerConfig
 from smca.data.transforms import Augmentation
 from smca.errors import ConfigurationError, nearest
 from smca.modeling.configuration import SmcaConfig
 from smca.training.request import TrainRequest
 
+CONFIGURATIONS: dict[str, type[SmcaConfig]] = {config.model_type: config for config in (SmcaConfig, PeerConfig)}
 CHOICES = {"schedule": ("step", "cosine"), "precision": ("fp32", "bf16")}
 AMOUNTS = ("lr", "backbone_lr", "weight_decay", "clip", "drop_at", "warmup", "crop_epochs")
 COUNTS = ("epochs", "batch", "micro_batch")
@@ -84,7 +86,9 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """`model`: SmcaConfig's switches; `backbone_weights`: none, imagenet or a path; `image_size`: the short side."""
+    """`model`: switches of the configuration of that `model_type`, "smca" or "smca-peer"; `backbone_weights`: none,
+    imagenet or a path; `image_size`: the short side.
+    """
 
     name: str
     origin: Origin
@@ -94,8 +98,11 @@ class Recipe:
     backbone_weights: str = "none"
     image_size: int = 800
     long_side: int = 1333
+    model_type: str = SmcaConfig.model_type
 
     def __post_init__(self) -> None:
+        if self.model_type not in CONFIGURATIONS:
+            raise ConfigurationError(f"model_type is '{self.model_type}'; allowed: {', '.join(CONFIGURATIONS)}")
         for name in ("image_size", "long_side"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; allowed: 1 or more")
@@ -135,7 +142,7 @@ class Recipe:
             switches["id2label"] = dict(enumerate(class_names))
             switches["label2id"] = {name: label for label, name in enumerate(class_names)}
         try:
-            return SmcaConfig(**switches)
+            return CONFIGURATIONS[self.model_type](**switches)
         except StrictDataclassError as error:
             raise ConfigurationError(" ".join(str(error).split("Error: ", 1)[-1].split())) from error
 
@@ -217,7 +224,7 @@ def _override(recipe: Recipe, text: str) -> Recipe:
     key, separator, value = text.partition("=")
     if not separator:
         raise ConfigurationError(f"--set takes KEY=VALUE, found '{text}'")
-    switches = _switches(SmcaConfig())
+    switches = _switches(CONFIGURATIONS[recipe.model_type]())
     settings = {**switches, **vars(recipe.optimisation), **vars(recipe.augmentation)}
     if isinstance(settings.get(key), tuple) and not value.startswith("["):
         value = f"[{value}]"
@@ -279,7 +286,8 @@ def _names(settings: Any) -> list[str]:
 
 def _switches(config: SmcaConfig) -> dict[str, Any]:
     """The configuration's own fields, without transformers'."""
-    return {name: getattr(config, name) for name in _names(config) if name in SmcaConfig.__annotations__}
+    own = {**SmcaConfig.__annotations__, **type(config).__annotations__}
+    return {name: getattr(config, name) for name in _names(config) if name in own}
 
 
 def _tuples(value: Any) -> Any:

@@ -22,9 +22,9 @@ from smca.data.batching import SimilarSizes
 from smca.data.dataset import Collate, EvalDataset, TrainDataset
 from smca.data.records import Split
 from smca.evaluation.loop import evaluate
-from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.progress import Progress
+from smca.training.detector import Detector
 from smca.training.recipe import Optimisation
 
 
@@ -38,11 +38,22 @@ def rate_factor(plan: Optimisation, step: int, steps: int) -> float:
     return 1.0 if step < plan.drop_at * steps else 0.1
 
 
+REFERENCES = (
+    "query_position.",
+    ".centre.",
+    "query_position_embeddings.",
+    "query_refpoint_embeddings.",
+    "ref_point_head.",
+    "reference_points.",
+    "sampling_offsets.",
+)
+
+
 def group_of(name: str) -> str:
-    """The group of a parameter: "backbone", "reference" (query positions, centre MLP) or "rest"."""
-    if "backbone." in name:
+    """The group of a parameter: "backbone", "reference" (query positions, centres, peers' offsets) or "rest"."""
+    if "backbone." in name or ".pyramid.body." in name:
         return "backbone"
-    return "reference" if "query_position." in name or ".centre." in name else "rest"
+    return "reference" if any(part in name for part in REFERENCES) else "rest"
 
 
 class DetectionTrainer(Trainer):
@@ -50,7 +61,7 @@ class DetectionTrainer(Trainer):
 
     def __init__(
         self,
-        model: SmcaForObjectDetection,
+        model: Detector,
         arguments: TrainingArguments,
         plan: Optimisation,
         train: TrainDataset,

@@ -25,7 +25,7 @@ from smca.errors import WeightsError
 from smca.inference.loading import load
 from smca.interchange.checkpoint import read_checkpoint
 from smca.modeling.backbone import RESNETS, Backbone
-from smca.modeling.detector import SmcaForObjectDetection
+from smca.training.detector import Detector
 
 OTHERS = "use --backbone-weights none (random) or --backbone-weights PATH (a .safetensors or .pth file)"
 MEMBERS = ("weight", "bias", "running_mean", "running_var")
@@ -124,7 +124,7 @@ def _network_order(key: str) -> tuple[int, int, int]:
     )
 
 
-def start_from(model: SmcaForObjectDetection, source: str) -> list[str]:
+def start_from(model: Detector, source: str) -> list[str]:
     """Fill `model` from a MODEL: what fits is kept, class rows go by name; lines say what was kept and what is new."""
     other = load(source, "cpu")
     old, new = other.state_dict(), model.state_dict()

@@ -52,7 +52,7 @@ def _chart(epochs: Sequence[dict[str, Any]], title: str, keys: Sequence[str], fa
     if len(keys) > 1:
         panel.set_ylim(bottom=0)
         panel.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
-    _style(panel, title)
+    style(panel, title)
     return rendered(figure)
 
 
@@ -72,10 +72,11 @@ def _line(panel: Axes, epochs: Sequence[dict[str, Any]], key: str, factor: float
         )
 
 
-def _style(panel: Axes, title: str) -> None:
+def style(panel: Axes, title: str, across: str = "epoch", whole: bool = True) -> None:
+    """The look of all charts; `whole`: the axis below counts whole numbers."""
     panel.set_title(title, loc="left", fontsize=10, color=INK)
-    panel.set_xlabel("epoch", fontsize=9, color=INK)
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.set_xlabel(across, fontsize=9, color=INK)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=whole))
     panel.grid(color=GRID, linewidth=0.8)
     panel.set_axisbelow(True)
     panel.tick_params(labelsize=8, colors=INK, length=0)

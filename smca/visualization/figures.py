@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,3 +24,10 @@ def rendered(figure: Figure) -> Image.Image:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def as_png(image: Image.Image) -> bytes:
+    """The file of a picture."""
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()

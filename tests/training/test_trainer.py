@@ -39,7 +39,7 @@ def small_trainer(data: Path, out: Path, *overrides: str, frozen: tuple[str, ...
     recipe = launch.resolved_recipe(request)
     split = launch.read_data(data)
     torch.manual_seed(0)
-    model = launch.SmcaForObjectDetection(recipe.config(split.train.class_names))
+    model = launch.new_detector(recipe.config(split.train.class_names))
     freeze(model, frozen)
     folder = RunFolder(out)
     arguments = launch._arguments(folder, request, recipe)

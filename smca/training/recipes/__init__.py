@@ -10,6 +10,7 @@ from collections.abc import Callable
 from smca.errors import ConfigurationError, nearest
 from smca.training.recipe import Recipe
 from smca.training.recipes import ablations, detr, paper, small
+from smca.training.recipes.contestants import by_full_name
 
 GROUPS: dict[str, tuple[Callable[[], Recipe], ...]] = {
     "SMCA": (
@@ -54,9 +55,11 @@ def all_recipes() -> list[Recipe]:
 def find_recipe(name: str) -> Recipe:
     """The recipe of that name."""
     recipes = {recipe.name: recipe for recipe in all_recipes()}
+    if (found := by_full_name(name)) is not None and name not in recipes:
+        return found
     if name not in recipes:
         raise ConfigurationError(
             f"no recipe '{name}'.{nearest(name, recipes, most=5)} "
-            f"Allowed: the {len(recipes)} names of `smca recipes`, or a YAML file"
+            f"Allowed: the {len(recipes)} names of `smca recipes`, SYSTEM-SIZE of `smca compare`, or a YAML file"
         )
     return recipes[name]

@@ -1,0 +1,186 @@
+"""Trains every system alike, one after the other, and goes on wherever it was stopped.
+
+    OUT/comparison.json   what was asked for            OUT/recipes/NAME.yaml   what each run resolved to
+    OUT/backbones         one start for all, by seed    OUT/runs/NAME-SEED      runs, as `smca train` leaves them
+    OUT/table.json, table.md, convergence.png           written anew after every run
+
+Where the size warms its backbone up on crops, that is done once a seed and shared: the same values for all, its seconds
+counted for all. A system that fails is reported with its reason and the others go on; it is tried again when the
+comparison is. Raises OutputError when OUT holds another comparison or cannot be written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors.torch import save_file
+from torch import channels_last, nn
+from transformers import set_seed
+
+from smca.comparison.measures import PeakMemory, measure
+from smca.comparison.table import write_table
+from smca.data.reading import read_data
+from smca.errors import OutputError
+from smca.files import read_json, write_atomically, write_json
+from smca.inference.loading import pick_device
+from smca.progress import Progress, duration
+from smca.training.detector import new_detector
+from smca.training.launch import resume, train, warm_backbone
+from smca.training.recipe import Recipe, with_request
+from smca.training.recipes.contestants import CONTESTANTS, contestant
+from smca.training.request import TrainRequest
+from smca.training.run_folder import RunFolder
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class ComparisonRequest:
+    """What a user asks of `smca compare`; `overrides` are KEY=VALUE of every recipe."""
+
+    data: Path
+    models: tuple[str, ...] = CONTESTANTS
+    size: str = "tiny"
+    epochs: int | None = None
+    seeds: int = 1
+    overrides: tuple[str, ...] = ()
+    image_size: int | None = None
+    backbone_weights: str | None = None
+    workers: int | None = None
+    device: str | None = None
+    val_fraction: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Builtin types only, the data folder absolute."""
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+        return {**plain, "data": str(self.data.resolve())}
+
+    def training(self, seed: int) -> TrainRequest:
+        """What all runs of a seed have in common."""
+        return TrainRequest(
+            data=self.data,
+            recipe="",
+            epochs=self.epochs,
+            image_size=self.image_size,
+            backbone_weights=self.backbone_weights,
+            workers=self.workers,
+            overrides=self.overrides,
+            seed=seed,
+            device=self.device,
+            val_fraction=self.val_fraction,
+        )
+
+
+class Comparison:
+    """One comparison on disk."""
+
+    def __init__(self, request: ComparisonRequest, out: Path) -> None:
+        self.request, self.out = request, out
+        self.recipes = {name: self._resolved(name) for name in request.models}
+        self.failed: dict[str, str] = {}
+
+    def _resolved(self, name: str) -> Recipe:
+        return with_request(contestant(name, self.request.size), self.request.training(0))
+
+    def run(self) -> Path:
+        """Train what is not trained yet, measure it, write the table; returns the folder."""
+        self._claim()
+        runs = [(name, seed) for seed in range(self.request.seeds) for name in self.recipes]
+        started, trained = time.monotonic(), 0
+        with Progress("comparing") as progress:
+            for done, (name, seed) in enumerate(runs, 1):
+                trained += self._one(name, seed)
+                write_table(self)
+                left = (time.monotonic() - started) / max(1, trained) * (len(runs) - done)
+                progress.print(f"comparing: {done} of {len(runs)} runs ({name}), {duration(left)} left")
+        return self.out
+
+    def folder(self, name: str, seed: int) -> RunFolder:
+        """Where a run is."""
+        return RunFolder(self.out / "runs" / f"{name}-{seed}")
+
+    def warmed(self, seed: int) -> Path:
+        """The seed's backbone, and beside it how long its warm-up took."""
+        return self.out / "backbones" / f"{seed}.safetensors"
+
+    def _claim(self) -> None:
+        asked, path = self.request.to_json(), self.out / "comparison.json"
+        if path.is_file() and read_json(path) != asked:
+            raise OutputError(f"{self.out} holds another comparison: choose another --out, or ask for the same again")
+        if not path.is_file() and self.out.exists() and any(self.out.iterdir()):
+            raise OutputError(f"{self.out} is in use and no comparison: choose another --out")
+        for recipe in self.recipes.values():
+            recipe.config()
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_json(path, asked)
+
+    def _one(self, name: str, seed: int) -> bool:
+        """Train and measure one run unless it is done; returns whether there was anything to do."""
+        folder = self.folder(name, seed)
+        if (folder.path / "measures.json").is_file():
+            return False
+        try:
+            with PeakMemory() as memory:
+                self._train(name, seed)
+            write_json(folder.path / "measures.json", {**measure(folder, self.request.data), **memory.found()})
+            self.failed.pop(name, None)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            self.failed[name] = f"seed {seed}: {' '.join(str(error).split()) or type(error).__name__}"
+        return True
+
+    def _train(self, name: str, seed: int) -> None:
+        folder = self.folder(name, seed)
+        recipe = self._started_alike(self.recipes[name], seed)
+        if (folder.path / "run.json").is_file():
+            if len(folder.metrics()) < recipe.optimisation.epochs:
+                resume(folder.path)
+            return
+        path = self.out / "recipes" / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, recipe.to_yaml())
+        common = self.request.training(seed)
+        train(
+            TrainRequest(
+                data=common.data,
+                recipe=str(path.resolve()),
+                out=folder.path,
+                backbone_weights=recipe.backbone_weights,
+                workers=common.workers,
+                seed=seed,
+                device=common.device,
+                val_fraction=common.val_fraction,
+            )
+        )
+
+    def _started_alike(self, recipe: Recipe, seed: int) -> Recipe:
+        """The recipe with the seed's warmed backbone, where its size has one."""
+        if not recipe.optimisation.crop_epochs or recipe.backbone_weights != "none":
+            return recipe
+        path = self.warmed(seed)
+        if not path.is_file():
+            self._warm_up(seed, path)
+        plan = dataclasses.replace(recipe.optimisation, crop_epochs=0.0)
+        return dataclasses.replace(recipe, optimisation=plan, backbone_weights=str(path.resolve()))
+
+    def _warm_up(self, seed: int, path: Path) -> None:
+        request = self.request.training(seed)
+        recipe = with_request(contestant("smca", self.request.size), request)
+        data = read_data(request.data, val_fraction=request.val_fraction, seed=seed)
+        set_seed(seed)
+        model = new_detector(recipe.config(data.train.class_names))
+        cast(nn.Module, model).to(pick_device(request.device))
+        model.backbone.to(memory_format=channels_last)
+        started = time.monotonic()
+        warm_backbone(model, data.train, recipe, request)
+        path.parent.mkdir(exist_ok=True)
+        fresh = path.with_suffix(".new")
+        save_file({key: value.contiguous() for key, value in model.backbone.body.state_dict().items()}, fresh)
+        write_json(path.with_suffix(".json"), {"seconds": round(time.monotonic() - started, 1)})
+        fresh.rename(path)

@@ -1,0 +1,165 @@
+"""A comparison on disk -> table.json, table.md and convergence.png.
+
+A row: means over seeds of each seed's best epoch by AP, the sample deviation of AP, and the epochs and seconds after
+which AP first reached .5, .75 and .9 of the best system's; null where a seed never did. Seconds are those of training,
+the shared warm-up of the backbone included, evaluation too.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from smca.comparison.fairness import fairness
+from smca.files import read_json, write_atomically, write_json
+from smca.machine import machine
+from smca.visualization.convergence import Curve, convergence
+from smca.visualization.figures import as_png
+
+if TYPE_CHECKING:
+    from smca.comparison.harness import Comparison
+
+NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+SHARES = (0.5, 0.75, 0.9)
+MEASURES = ("parameters", "gmacs", "seconds_per_image", "peak_memory_mib", "peak_gpu_memory_mib")
+
+COLUMNS = (
+    *("system", "AP", "AP50", "AP75", "S", "M", "L", "best epoch", "epochs to 50/75/90 %", "seconds to 50/75/90 %"),
+    *("parameters", "GMACs", "ms an image", "memory", "loss, first and last", "seeds"),
+)
+
+Epochs = list[dict[str, Any]]
+
+
+def write_table(comparison: Comparison) -> None:
+    """Write what there is so far."""
+    runs = {name: _finished(comparison, name) for name in comparison.recipes}
+    rows = [_row(comparison, name, runs[name]) for name in comparison.recipes]
+    best = max((row["AP"] or 0.0 for row in rows), default=0.0)
+    for row in rows:
+        row.update(_times(runs[row["model"]], best))
+    results = {**machine(), "request": comparison.request.to_json(), "best_AP": best, "rows": rows}
+    write_json(comparison.out / "table.json", results)
+    curves = {name: [_curve(epochs) for epochs in found] for name, found in runs.items() if found}
+    if curves:
+        write_atomically(comparison.out / "convergence.png", as_png(convergence(curves)))
+    write_atomically(comparison.out / "table.md", markdown(results, fairness(comparison.recipes), bool(curves)))
+
+
+def _finished(comparison: Comparison, name: str) -> list[Epochs]:
+    """The epochs of each seed that is done, every one with the `elapsed` seconds until its end."""
+    found = []
+    for seed in range(comparison.request.seeds):
+        folder = comparison.folder(name, seed)
+        if (folder.path / "measures.json").is_file():
+            warm = comparison.warmed(seed).with_suffix(".json")
+            start = read_json(warm)["seconds"] if warm.is_file() else 0.0
+            epochs = folder.metrics()
+            elapsed = accumulate((epoch["seconds"] for epoch in epochs), initial=start)
+            next(elapsed)
+            found.append([{**epoch, "elapsed": after} for epoch, after in zip(epochs, elapsed, strict=True)])
+    return found
+
+
+def _row(comparison: Comparison, name: str, runs: Sequence[Epochs]) -> dict[str, Any]:
+    best = [max(epochs, key=lambda epoch: epoch["AP"] or 0.0) for epochs in runs]
+    seeds = [seed for seed in range(comparison.request.seeds) if _measures(comparison, name, seed)]
+    measured = [_measures(comparison, name, seed) for seed in seeds]
+    return {
+        "model": name,
+        **{key: _mean([epoch[key] for epoch in best]) for key in NUMBERS},
+        "AP_deviation": _deviation([epoch["AP"] or 0.0 for epoch in best]),
+        "best_epoch": _mean([epoch["epoch"] for epoch in best]),
+        "epochs": max((len(epochs) for epochs in runs), default=0),
+        "seconds": _mean([epochs[-1]["elapsed"] for epochs in runs]),
+        "seeds": len(runs),
+        **{key: _mean([one[key] for one in measured]) for key in MEASURES},
+        "first_loss": _mean([epochs[0]["loss"] for epochs in runs]),
+        "last_loss": _mean([epochs[-1]["loss"] for epochs in runs]),
+        "failed": comparison.failed.get(name),
+    }
+
+
+def _measures(comparison: Comparison, name: str, seed: int) -> dict[str, Any]:
+    path = comparison.folder(name, seed).path / "measures.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _times(runs: Sequence[Epochs], best: float) -> dict[str, Any]:
+    """Epochs and seconds to each share of the best AP."""
+    times: dict[str, Any] = {}
+    for share in SHARES:
+        first = [next((e for e in epochs if (e["AP"] or 0.0) >= share * best > 0), None) for epochs in runs]
+        reached = [epoch for epoch in first if epoch is not None]
+        whole = reached if len(reached) == len(runs) else []
+        times[f"epochs_to_{100 * share:.0f}"] = _mean([epoch["epoch"] for epoch in whole])
+        times[f"seconds_to_{100 * share:.0f}"] = _mean([epoch["elapsed"] for epoch in whole])
+    return times
+
+
+def _curve(epochs: Epochs) -> Curve:
+    return Curve(
+        [epoch["epoch"] for epoch in epochs],
+        [epoch["elapsed"] for epoch in epochs],
+        [epoch["AP"] or 0.0 for epoch in epochs],
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known and len(known) == len(values) else None
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def markdown(results: dict[str, Any], fair: str, plot: bool) -> str:
+    """The page."""
+    request = results["request"]
+    overrides = f" --set {' '.join(request['overrides'])}" if request["overrides"] else ""
+    epochs = f" --epochs {request['epochs']}" if request["epochs"] else ""
+    names = ",".join(request["models"])
+    command = f"smca compare {request['data']} --models {names} --size {request['size']}"
+    command += f"{epochs} --seeds {request['seeds']}{overrides}"
+    lines = [
+        "# Comparison",
+        "",
+        f"`{command}`",
+        "",
+        f"{results['machine']}; {results['date']}. AP on val, in percent; best epoch by AP, means over seeds with the",
+        f"deviation between them. The best system's AP is {100 * results['best_AP']:.1f}; epochs and seconds",
+        '(training, warm-up and evaluation included) to half, three quarters and nine tenths of it; "-": not reached.',
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        "|---" * len(COLUMNS) + "|",
+        *(_line(row) for row in results["rows"]),
+        "",
+    ]
+    failed = [f"- {row['model']} failed: {row['failed']}" for row in results["rows"] if row["failed"]]
+    picture = ["![AP over epochs and over time](convergence.png)", ""] if plot else []
+    return "\n".join([*lines, *failed, *([""] if failed else []), *picture, fair])
+
+
+def _line(row: dict[str, Any]) -> str:
+    deviation = "" if row["AP_deviation"] is None else f" ± {100 * row['AP_deviation']:.1f}"
+    cells = [row["model"], f"**{_percent(row['AP'])}**{deviation}", *(_percent(row[key]) for key in NUMBERS[1:])]
+    for kind, form in (("epochs", ".1f"), ("seconds", ".0f")):
+        cells.append(" / ".join(_number(row[f"{kind}_to_{100 * share:.0f}"], form) for share in SHARES))
+    cells.insert(7, f"{_number(row['best_epoch'], '.0f')} of {row['epochs']}")
+    millions = None if row["parameters"] is None else row["parameters"] / 1e6
+    wait = None if row["seconds_per_image"] is None else 1000 * row["seconds_per_image"]
+    losses = f"{_number(row['first_loss'], '.2f')}, {_number(row['last_loss'], '.2f')}"
+    memory = row["peak_gpu_memory_mib"] or row["peak_memory_mib"]
+    sizes = [_number(millions, ".2f") + " M", _number(row["gmacs"], ".2f"), _number(wait, ".0f")]
+    return "| " + " | ".join([*cells, *sizes, _number(memory, ".0f") + " MiB", losses, str(row["seeds"])]) + " |"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

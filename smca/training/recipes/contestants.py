@@ -1,0 +1,92 @@
+"""Any system of the comparison at any size: `contestant("deformable-detr", "tiny")`, recipe `deformable-detr-tiny`.
+
+A size decides backbone, widths, layers, queries, image size, augmentation, schedule and learning rates for all; a
+system decides what it is. "tiny" and "small" are smca-tiny's and smca-small's, "r50" and "r101" the paper's. Systems with one
+level read stride 16 at "tiny" and "small" (C4) and C5 at the others. The peers' published optimisers and schedules are
+their own (SGD for Faster R-CNN, FCOS and TSP's convolutions); here all train alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from smca.comparison.peers.configuration import PeerConfig
+from smca.errors import ConfigurationError, nearest
+from smca.training.recipe import Origin, Recipe
+from smca.training.recipes import paper, rows, small
+
+SIZES: dict[str, Callable[[], Recipe]] = {
+    "tiny": small.smca_tiny,
+    "small": small.smca_small,
+    "r50": paper.smca_r50,
+    "r101": paper.smca_r101,
+}
+DETR: dict[str, Any] = {"modulation": "none", "box_prior": False}
+OURS: dict[str, dict[str, Any]] = {
+    "smca": {},
+    "smca-single-scale": {},
+    "smca-head-shared": {"modulation": "head-shared"},
+    "detr": DETR,
+    "detr-dc5": {**DETR, "levels": ("c5",), "dilation": True},
+    "up-detr": DETR,
+}
+THREE, FOUR = ("c3", "c4", "c5"), ("c3", "c4", "c5", "c6")
+PEERS: dict[str, dict[str, Any]] = {
+    "conditional-detr": {},
+    "deformable-detr": {"levels": FOUR},
+    "deformable-detr-single-scale": {},
+    "dab-detr": {},
+    "rt-detr-v2": {"levels": THREE, "dropout": 0.0, "attention_dropout": 0.0},
+    "d-fine": {"levels": THREE, "dropout": 0.0, "attention_dropout": 0.0},
+    "faster-rcnn": {"levels": THREE},
+    "fcos": {"levels": THREE},
+    "tsp-fcos": {"levels": THREE},
+    "tsp-rcnn": {"levels": THREE},
+}
+CONTESTANTS = (*OURS, *PEERS)
+NETWORK = ("backbone", "backbone_norm", "backbone_widths", "backbone_blocks", "frozen_stages")
+WIDTHS = ("d_model", "num_heads", "ffn_dim", "decoder_layers", "num_queries", "dropout")
+SMALL_PEER = {"anchor_scale": 2.0, "pyramid_channels": 96, "candidates": 150}
+
+
+def contestant(name: str, size: str) -> Recipe:
+    """The recipe of a system at a size; ConfigurationError lists all names."""
+    if name not in CONTESTANTS:
+        hint = nearest(name, CONTESTANTS)
+        raise ConfigurationError(f"no system '{name}' to compare.{hint} Allowed: {', '.join(CONTESTANTS)}")
+    base = SIZES[size]()
+    model = _ours(name, size, base) if name in OURS else _peer(name, size, base)
+    kind = base.model_type if name in OURS else PeerConfig.model_type
+    origin = Origin(f"{name} at size {size}, as `smca compare` trains it", hardware=base.hardware)
+    return dataclasses.replace(base, name=f"{name}-{size}", origin=origin, model=model, model_type=kind)
+
+
+def by_full_name(full: str) -> Recipe | None:
+    """The recipe "NAME-SIZE", or None for a name that is not of that form."""
+    name, _, size = full.rpartition("-")
+    return contestant(name, size) if name in CONTESTANTS and size in SIZES else None
+
+
+def _ours(name: str, size: str, base: Recipe) -> dict[str, Any]:
+    return dict(base.model) if name == "smca" else {**base.model, **_one_level(size), **OURS[name]}
+
+
+def _one_level(size: str) -> dict[str, Any]:
+    if size in ("r50", "r101"):
+        return rows.SINGLE_SCALE
+    return {"levels": ("c4",), "encoder": ("intra", "intra"), "recentre": False}
+
+
+def _peer(name: str, size: str, base: Recipe) -> dict[str, Any]:
+    """The size's network and widths; one level unless the system has more."""
+    whole = base.config()
+    shared = {key: getattr(whole, key) for key in (*NETWORK, *WIDTHS)}
+    layers = {"encoder": ("intra",) * (6 if size in ("r50", "r101") else 2)}
+    one = _one_level(size)
+    own: dict[str, Any] = {"levels": one["levels"], "attention_dropout": 0.0, **PEERS[name]}
+    if len(own["levels"]) == 1 and "ffn_dim" in one:
+        own["ffn_dim"] = one["ffn_dim"]
+    anchors = {} if size in ("r50", "r101") else SMALL_PEER
+    return {"peer": name.removesuffix("-single-scale"), **shared, **layers, **anchors, **own}
