@@ -26,6 +26,9 @@ def add(parser: Parser) -> None:
     command.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change every recipe"
     )
+    command.add_argument(
+        "--pretrain-epochs", type=at_least(int, 1), default=10, metavar="N", help="of up-detr on DATA's train images"
+    )
     command.add_argument("--workers", type=at_least(int, 0), metavar="N", help="loader processes")
     command.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     command.set_defaults(run=run)
@@ -49,6 +52,7 @@ def run(arguments: Namespace) -> None:
         workers=arguments.workers,
         device=arguments.device,
         val_fraction=arguments.val_fraction,
+        pretrain_epochs=arguments.pretrain_epochs,
     )
     out = arguments.out or Path("runs") / f"compare-{arguments.data.resolve().stem}"
     say(str(Comparison(request, out).run() / "table.md"))

@@ -9,7 +9,21 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from smca.cli import bench, compare, convert, data, evaluate, explain, info, predict, quickstart, recipes, resume, train
+from smca.cli import (
+    bench,
+    compare,
+    convert,
+    data,
+    evaluate,
+    explain,
+    info,
+    predict,
+    pretrain,
+    quickstart,
+    recipes,
+    resume,
+    train,
+)
 from smca.cli.failures import outside
 from smca.cli.parsing import Parser, new_parser
 from smca.errors import SmcaError
@@ -26,6 +40,7 @@ def build_parser() -> Parser:
     data.add(parser)
     train.add(parser)
     resume.add(parser)
+    pretrain.add(parser)
     evaluate.add(parser)
     predict.add(parser)
     explain.add(parser)

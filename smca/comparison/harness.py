@@ -31,11 +31,13 @@ from smca.inference.loading import pick_device
 from smca.progress import Progress, duration
 from smca.training.detector import new_detector
 from smca.training.launch import resume, train, warm_backbone
+from smca.training.pretraining import pretrain
 from smca.training.recipe import Recipe, with_request
 from smca.training.recipes.contestants import CONTESTANTS, contestant
 from smca.training.request import TrainRequest
 from smca.training.run_folder import RunFolder
 
+PRETRAINED = "up-detr"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -54,6 +56,7 @@ class ComparisonRequest:
     workers: int | None = None
     device: str | None = None
     val_fraction: float = 0.0
+    pretrain_epochs: int = 10
 
     def to_json(self) -> dict[str, Any]:
         """Builtin types only, the data folder absolute."""
@@ -108,10 +111,24 @@ class Comparison:
         """The seed's backbone, and beside it how long its warm-up took."""
         return self.out / "backbones" / f"{seed}.safetensors"
 
+    def pretrained(self, seed: int) -> Path:
+        """The MODEL that UP-DETR starts from."""
+        return self.out / "pretrained" / str(seed)
+
+    def head_start(self, name: str, seed: int) -> float:
+        """Seconds spent before the first epoch of a run: the shared warm-up, and pre-training."""
+        files = [self.warmed(seed).with_suffix(".json")]
+        if name == PRETRAINED:
+            files.append(self.pretrained(seed).with_suffix(".json"))
+        return sum(read_json(file)["seconds"] for file in files if file.is_file())
+
     def _claim(self) -> None:
         asked, path = self.request.to_json(), self.out / "comparison.json"
-        if path.is_file() and read_json(path) != asked:
-            raise OutputError(f"{self.out} holds another comparison: choose another --out, or ask for the same again")
+        if path.is_file() and _fixed(read_json(path)) != _fixed(asked):
+            raise OutputError(
+                f"{self.out} holds another comparison: choose another --out, or ask for the same (models and seeds may "
+                "be others)"
+            )
         if not path.is_file() and self.out.exists() and any(self.out.iterdir()):
             raise OutputError(f"{self.out} is in use and no comparison: choose another --out")
         for recipe in self.recipes.values():
@@ -151,6 +168,7 @@ class Comparison:
                 data=common.data,
                 recipe=str(path.resolve()),
                 out=folder.path,
+                init=self._pretrained(recipe, seed) if name == PRETRAINED else None,
                 backbone_weights=recipe.backbone_weights,
                 workers=common.workers,
                 seed=seed,
@@ -169,6 +187,18 @@ class Comparison:
         plan = dataclasses.replace(recipe.optimisation, crop_epochs=0.0)
         return dataclasses.replace(recipe, optimisation=plan, backbone_weights=str(path.resolve()))
 
+    def _pretrained(self, recipe: Recipe, seed: int) -> str:
+        """Pre-train on DATA's train images, once a seed."""
+        place, request = self.pretrained(seed), self.request
+        if not place.is_dir():
+            place.parent.mkdir(exist_ok=True)
+            data = read_data(request.data, val_fraction=request.val_fraction, seed=seed)
+            started = time.monotonic()
+            files = [record.path for record in data.train.records]
+            pretrain(files, recipe, request.pretrain_epochs, place, seed=seed, device=request.device)
+            write_json(place.with_suffix(".json"), {"seconds": round(time.monotonic() - started, 1)})
+        return str(place)
+
     def _warm_up(self, seed: int, path: Path) -> None:
         request = self.request.training(seed)
         recipe = with_request(contestant("smca", self.request.size), request)
@@ -184,3 +214,8 @@ class Comparison:
         save_file({key: value.contiguous() for key, value in model.backbone.body.state_dict().items()}, fresh)
         write_json(path.with_suffix(".json"), {"seconds": round(time.monotonic() - started, 1)})
         fresh.rename(path)
+
+
+def _fixed(asked: dict[str, Any]) -> dict[str, Any]:
+    """What may not change when a comparison goes on; more systems and seeds may join."""
+    return {key: value for key, value in asked.items() if key not in ("models", "seeds")}

@@ -2,7 +2,7 @@
 
 A row: means over seeds of each seed's best epoch by AP, the sample deviation of AP, and the epochs and seconds after
 which AP first reached .5, .75 and .9 of the best system's; null where a seed never did. Seconds are those of training,
-the shared warm-up of the backbone included, evaluation too.
+evaluation, the shared warm-up of the backbone and UP-DETR's pre-training.
 """
 
 from __future__ import annotations
@@ -54,9 +54,8 @@ def _finished(comparison: Comparison, name: str) -> list[Epochs]:
     for seed in range(comparison.request.seeds):
         folder = comparison.folder(name, seed)
         if (folder.path / "measures.json").is_file():
-            warm = comparison.warmed(seed).with_suffix(".json")
-            start = read_json(warm)["seconds"] if warm.is_file() else 0.0
             epochs = folder.metrics()
+            start = comparison.head_start(name, seed)
             elapsed = accumulate((epoch["seconds"] for epoch in epochs), initial=start)
             next(elapsed)
             found.append([{**epoch, "elapsed": after} for epoch, after in zip(epochs, elapsed, strict=True)])

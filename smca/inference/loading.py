@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, BatchFeature, PreTrainedModel
 
-from smca.comparison.peers import registration  # noqa: F401 (makes peers known)
+from smca.comparison.peers.registration import PeerForObjectDetection
 from smca.errors import DeviceError, ModelError
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
@@ -63,8 +63,10 @@ def load(
         raise ModelError(f"{path}/model.safetensors lacks {len(lacking)} of the model's weights, first {lacking[0]}")
     if isinstance(model, SmcaForObjectDetection):
         model.prepare_for_inference(torch.bfloat16 if precision == "bf16" else None)
-        if compile:
-            model.compile_for_any_size()
+    elif precision == "bf16":
+        raise DeviceError(f"precision bf16: {path} is a peer, which computes as its library does; allowed: fp32")
+    if compile and isinstance(model, SmcaForObjectDetection | PeerForObjectDetection):
+        model.compile_for_any_size()
     return model.to(place).eval()
 
 

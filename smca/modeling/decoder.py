@@ -53,7 +53,10 @@ class LayerTrace:
 
 
 class SelfAttention(nn.Module):
-    """Attention among the queries: Q = K = target + position, V = target; probabilities in the explicit form."""
+    """Attention among the queries: Q = K = target + position, V = target; probabilities in the explicit form.
+
+    Of several `groups` of queries, one after the other and equally large, each attends to itself alone.
+    """
 
     def __init__(self, channels: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -63,7 +66,13 @@ class SelfAttention(nn.Module):
         self.value = nn.Linear(channels, channels)
         self.output = nn.Linear(channels, channels)
 
-    def forward(self, target: Tensor, position: Tensor, explicit: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, target: Tensor, position: Tensor, explicit: bool, groups: int = 1
+    ) -> tuple[Tensor, Tensor | None]:
+        if groups > 1:
+            apart = (part.unflatten(1, (groups, -1)).flatten(0, 1) for part in (target, position))
+            output, probability = self(*apart, explicit)
+            return output.unflatten(0, (-1, groups)).flatten(1, 2), probability
         query, key = self.query_key(target + position).chunk(2, dim=-1)
         dropout = self.dropout if self.training else 0.0
         value = self.value(target)
@@ -100,11 +109,12 @@ class DecoderLayer(GradientCheckpointingLayer):
         reference: Reference | None,
         memory: Memory,
         explicit: bool,
+        groups: int = 1,
     ) -> tuple[Tensor, Reference | None, LayerTrace]:
         reference, trace = self._aim(self.query_norm(target + position), reference, memory.tokens)
 
         def confer(of: Tensor) -> Tensor:
-            attended, trace.self_attention = self.self_attention(of, position, explicit)
+            attended, trace.self_attention = self.self_attention(of, position, explicit, groups)
             return attended
 
         def look(of: Tensor) -> Tensor:
@@ -163,17 +173,26 @@ class Decoder(nn.Module):
         recentres = config.recentre and config.uses_centre and config.decoder_layers > 1
         self.box_position = BoxPosition(config.d_model) if recentres else None
 
-    def forward(self, tokens: Tokens, box_head: BoxHead, explicit: bool = False) -> Decoded:
-        position = self.query_position.weight.expand(len(tokens.features), -1, -1)
+    def forward(
+        self,
+        tokens: Tokens,
+        box_head: BoxHead,
+        explicit: bool = False,
+        prompt: Tensor | None = None,
+        groups: int = 1,
+    ) -> Decoded:
+        """`prompt` [B, N, C] is added to the queries' positions; `groups` of queries do not see one another."""
+        query_position = self.query_position.weight if prompt is None else self.query_position.weight + prompt
+        position = query_position.expand(len(tokens.features), -1, -1)
         target, reference = torch.zeros_like(position), None
         memory = Memory.of(tokens, self.head_width)
         outputs, references, traces = [], [], []
         for layer in self.layers:
-            target, reference, trace = layer(target, position, reference, memory, explicit)
+            target, reference, trace = layer(target, position, reference, memory, explicit, groups)
             outputs.append(self.norm(target))
             references.append(reference)
             traces.append(trace)
             if self.box_position is not None and reference is not None and layer is not self.layers[-1]:
                 reference = Reference.of_box(box_head, outputs[-1], reference)
-                position = self.query_position.weight + self.box_position(reference)
+                position = query_position + self.box_position(reference)
         return Decoded(torch.stack(outputs), references, traces)

@@ -1,9 +1,10 @@
 """Parameters, multiply-adds and memory of a model, in all and by part, without running it on real numbers.
 
 GMACs are counted on the explicit path, attention products included, for one image of the given size, by torch's flop
-counter on tensors without content. Memory is in MiB of float32: `weights`; `training`, what weights, gradients and
-AdamW's two moments take whatever the batch; `activations`, what one image adds to that for the backward pass with fused
-attention, and `activations_unfused` without (memory.py); `inference`, weights and the most that one image needs.
+counter on tensors without content (a peer's on random pixels; its sampling and suppression are not counted). Memory is
+in MiB of float32: `weights`; `training`, what weights, gradients and AdamW's two moments take whatever the batch;
+`activations`, what one image adds to that for the backward pass with fused attention, and `activations_unfused` without
+(memory.py); `inference`, weights and the most that one image needs. Of a peer only the first two are counted.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig
 
+from smca.comparison.peers.backbone import whole_images
+from smca.comparison.peers.model import PeerForObjectDetection
 from smca.errors import ConfigurationError, ModelError
 from smca.modeling.configuration import SmcaConfig
+from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.sizes import ImageSize
-from smca.training.detector import Detector, new_detector
+from smca.training.detector import new_detector
 from smca.training.memory import kept_for_backward, most_at_inference
 from smca.training.recipe import from_yaml
 from smca.training.recipes import find_recipe
@@ -39,6 +44,8 @@ def describe(target: str, size: ImageSize | None = None) -> dict[str, Any]:
         model = new_detector(config)
         pixels = torch.empty(1, 3, size.height, size.width)
     parameters = _parameters(model)
+    if isinstance(model, PeerForObjectDetection):
+        return _of_peer(model, size)
     parts = {part: _parameters(getattr(model, part)) for part in PARTS}
     memory, kept = _memory(model, pixels)
     gmacs = count_gmacs(model, pixels)
@@ -59,7 +66,33 @@ def describe(target: str, size: ImageSize | None = None) -> dict[str, Any]:
     }
 
 
-def count_gmacs(model: Detector, pixels: torch.Tensor) -> dict[str, float]:
+def _of_peer(model: PeerForObjectDetection, size: ImageSize) -> dict[str, Any]:
+    """Of a peer, whose network looks at real pixels to be counted: the backbone and all the rest."""
+    parameters = {"backbone": _parameters(model.backbone), "all": _parameters(model)}
+    weights, trained = 4 * _count(model), 4 * _count(model, trainable=True)
+    counter = FlopCounterMode(display=False)
+    pixels = torch.randn(1, 3, size.height, size.width)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        model.eval().requires_grad_(False)(pixels)
+    with torch.no_grad(), FlopCounterMode(display=False) as own:
+        whole_images(model.backbone, pixels)
+    counts = {"backbone": own.get_total_flops() / 2e9, "all": counter.get_total_flops() / 2e9}
+    rest = {key: value - parameters["backbone"][key] for key, value in parameters["all"].items()}
+    return {
+        **parameters["all"],
+        "gmacs": round(counts["all"], 3),
+        "image_height": size.height,
+        "image_width": size.width,
+        "memory_weights_mib": round(weights / MIB, 1),
+        "memory_training_mib": round((weights + 3 * trained) / MIB, 1),
+        "parts": {
+            "backbone": {**parameters["backbone"], "gmacs": round(counts["backbone"], 3)},
+            "the rest": {**rest, "gmacs": round(counts["all"] - counts["backbone"], 3)},
+        },
+    }
+
+
+def count_gmacs(model: SmcaForObjectDetection, pixels: torch.Tensor) -> dict[str, float]:
     """Multiply-adds on `pixels` by part, in 1e9; the counter wants a model that does not train, and leaves it so."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
@@ -69,7 +102,7 @@ def count_gmacs(model: Detector, pixels: torch.Tensor) -> dict[str, float]:
     return {part: sum(counts.get(f"{root}.{part}", {}).values()) / 2e9 for part in PARTS}
 
 
-def _memory(model: Detector, pixels: torch.Tensor) -> tuple[dict[str, int], dict[str, int]]:
+def _memory(model: SmcaForObjectDetection, pixels: torch.Tensor) -> tuple[dict[str, int], dict[str, int]]:
     """Bytes by what they are for, and those of the activations by part."""
     weights, trained = 4 * _count(model), 4 * _count(model, trainable=True)
     constants = sum(buffer.nbytes for buffer in model.buffers())

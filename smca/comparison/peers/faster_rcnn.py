@@ -12,7 +12,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from smca.comparison.peers.backbone import Pyramid
 from smca.comparison.peers.configuration import PeerConfig
-from smca.comparison.peers.torchvision_peer import AS_GIVEN, LOWEST_SCORE, MOST, TorchvisionPeer
+from smca.comparison.peers.torchvision_peer import LOWEST_SCORE, MOST, TorchvisionPeer
 
 RATIOS = (0.5, 1.0, 2.0)
 CELLS = 7
@@ -46,6 +46,5 @@ class FasterRcnn(TorchvisionPeer):
             box_predictor=FastRCNNPredictor(width, config.class_outputs + 1),
             box_score_thresh=LOWEST_SCORE,
             box_detections_per_img=MOST,
-            **AS_GIVEN,
         )
         super().__init__(config, network, first_class=1)

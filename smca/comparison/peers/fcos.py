@@ -8,7 +8,7 @@ from torchvision.models.detection import FCOS
 
 from smca.comparison.peers.backbone import Pyramid
 from smca.comparison.peers.configuration import PeerConfig
-from smca.comparison.peers.torchvision_peer import AS_GIVEN, LOWEST_SCORE, MOST, TorchvisionPeer
+from smca.comparison.peers.torchvision_peer import LOWEST_SCORE, MOST, TorchvisionPeer
 
 
 class Fcos(TorchvisionPeer):
@@ -16,5 +16,5 @@ class Fcos(TorchvisionPeer):
 
     def __init__(self, config: PeerConfig) -> None:
         pyramid = Pyramid(config)
-        network = FCOS(pyramid, config.class_outputs, score_thresh=LOWEST_SCORE, detections_per_img=MOST, **AS_GIVEN)
+        network = FCOS(pyramid, config.class_outputs, score_thresh=LOWEST_SCORE, detections_per_img=MOST)
         super().__init__(config, network, first_class=0)

@@ -10,6 +10,7 @@ Raises ConfigurationError for what a peer cannot do (compiling for any size).
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,8 @@ class PeerForObjectDetection(PreTrainedModel):
 
     def __init__(self, config: PeerConfig) -> None:
         super().__init__(config)
-        with torch.device("cpu"):  # numbers, also where a file's will replace them: tables of no file are made here
+        with torch.device("cpu"), warnings.catch_warnings():  # numbers even where a file's will come: tables have none
+            warnings.filterwarnings("ignore", message="You'd better set embed_dim", category=UserWarning)
             self.peer = BUILDERS[config.peer](config)
         self._keys_to_ignore_on_load_missing = [rf"^peer\.network\.{re.escape(name)}" for name in _tied(self.peer)]
         self.post_init()

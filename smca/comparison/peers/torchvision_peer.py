@@ -1,6 +1,6 @@
 """A detector of torchvision as a peer: our backbone under its pyramid, its own losses, which are part of what it is.
 
-Its own resizing and normalising is switched off; the image processor has done both. Scores are not cut before AP.
+Scores are not cut before AP.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
 
 from smca.comparison.peers.configuration import PeerConfig
 from smca.comparison.peers.peer import Found, Labels, Peer, Predictions, Share, as_predictions, in_pixels
@@ -16,12 +17,17 @@ from smca.sizes import ImageSize
 
 MOST = 100
 LOWEST_SCORE = 1e-3
-AS_GIVEN: dict[str, Any] = {
-    "image_mean": [0.0] * 3,
-    "image_std": [1.0] * 3,
-    "_skip_resize": True,
-    "size_divisible": 1,
-}
+
+
+class AsGiven(nn.Module):
+    """In the place of torchvision's resizing and normalising, which the image processor has done: nothing."""
+
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None) -> tuple[ImageList, Any]:
+        return ImageList(torch.stack(images), [(image.shape[1], image.shape[2]) for image in images]), targets
+
+    def postprocess(self, found: list[dict[str, Tensor]], *_: Any) -> list[dict[str, Tensor]]:
+        """Boxes are in pixels of the images given."""
+        return found
 
 
 class TorchvisionPeer(Peer):
@@ -31,6 +37,7 @@ class TorchvisionPeer(Peer):
         super().__init__()
         self.classes = config.class_outputs
         self.network = network
+        self.network.transform = AsGiven()
         self.first_class = first_class
 
     def look(self, pixels: Tensor) -> Predictions:

@@ -1,9 +1,9 @@
 """Any system of the comparison at any size: `contestant("deformable-detr", "tiny")`, recipe `deformable-detr-tiny`.
 
 A size decides backbone, widths, layers, queries, image size, augmentation, schedule and learning rates for all; a
-system decides what it is. "tiny" and "small" are smca-tiny's and smca-small's, "r50" and "r101" the paper's. Systems with one
-level read stride 16 at "tiny" and "small" (C4) and C5 at the others. The peers' published optimisers and schedules are
-their own (SGD for Faster R-CNN, FCOS and TSP's convolutions); here all train alike.
+system decides what it is. "tiny" and "small" are smca-tiny's and smca-small's, "r50" and "r101" the paper's. Systems
+with one level read stride 16 at "tiny" and "small" (C4) and C5 at the others. The peers' published optimisers and
+schedules are their own (SGD for Faster R-CNN, FCOS and TSP's convolutions); here all train alike.
 """
 
 from __future__ import annotations
