@@ -92,6 +92,7 @@ class Comparison:
 
     def run(self) -> Path:
         """Train what is not trained yet, measure it, write the table; returns the folder."""
+        read_data(self.request.data, val_fraction=self.request.val_fraction)
         self._claim()
         runs = [(name, seed) for seed in range(self.request.seeds) for name in self.recipes]
         started, trained = time.monotonic(), 0

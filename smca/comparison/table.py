@@ -63,21 +63,28 @@ def _finished(comparison: Comparison, name: str) -> list[Epochs]:
 
 
 def _row(comparison: Comparison, name: str, runs: Sequence[Epochs]) -> dict[str, Any]:
-    best = [max(epochs, key=lambda epoch: epoch["AP"] or 0.0) for epochs in runs]
-    seeds = [seed for seed in range(comparison.request.seeds) if _measures(comparison, name, seed)]
-    measured = [_measures(comparison, name, seed) for seed in seeds]
+    seeds = [_measures(comparison, name, seed) for seed in range(comparison.request.seeds)]
+    measured = [one for one in seeds if one]
     return {
         "model": name,
+        **_row_of_curves(runs),
+        **{key: _mean([one[key] for one in measured]) for key in MEASURES},
+        "failed": comparison.failed.get(name),
+    }
+
+
+def _row_of_curves(runs: Sequence[Epochs]) -> dict[str, Any]:
+    """What the epochs of all seeds say."""
+    best = [max(epochs, key=lambda epoch: epoch["AP"] or 0.0) for epochs in runs]
+    return {
         **{key: _mean([epoch[key] for epoch in best]) for key in NUMBERS},
         "AP_deviation": _deviation([epoch["AP"] or 0.0 for epoch in best]),
         "best_epoch": _mean([epoch["epoch"] for epoch in best]),
         "epochs": max((len(epochs) for epochs in runs), default=0),
         "seconds": _mean([epochs[-1]["elapsed"] for epochs in runs]),
         "seeds": len(runs),
-        **{key: _mean([one[key] for one in measured]) for key in MEASURES},
         "first_loss": _mean([epochs[0]["loss"] for epochs in runs]),
         "last_loss": _mean([epochs[-1]["loss"] for epochs in runs]),
-        "failed": comparison.failed.get(name),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from smca.comparison.peers.configuration import PeerConfig
 from smca.comparison.peers.model import BUILDERS, PeerForObjectDetection
 from smca.training.recipes.contestants import PEERS, contestant
 
@@ -14,12 +15,12 @@ NAMES = tuple(BUILDERS)
 CLASSES = ("a", "b", "c")
 SMALL: dict[str, Any] = {
     "backbone_widths": (8, 8, 16, 16, 16),
-    "d_model": 32,
+    "d_model": 64,
     "num_heads": 4,
     "ffn_dim": 32,
     "decoder_layers": 2,
     "num_queries": 12,
-    "pyramid_channels": 32,
+    "pyramid_channels": 64,
     "candidates": 30,
 }
 
@@ -30,8 +31,6 @@ def small_peer(name: str, seed: int = 0, **switches: Any) -> PeerForObjectDetect
     recipe = contestant(name if name in PEERS else "fcos", "tiny")
     model = {**recipe.model, **SMALL, **switches}
     labels = dict(enumerate(CLASSES))
-    from smca.comparison.peers.configuration import PeerConfig
-
     config = PeerConfig(**model, id2label=labels, label2id={name: label for label, name in labels.items()})
     return PeerForObjectDetection(config).eval()
 

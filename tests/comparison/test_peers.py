@@ -63,7 +63,8 @@ def test_a_peer_learns_from_every_image_of_a_batch(name: str) -> None:
     unread = {n for n, p in model.named_parameters() if p.requires_grad and p.grad is None}
     assert all(".stages.4." in n or "box_head" in n for n in unread)
     torch.manual_seed(0)
-    assert model(pixels, mask, targets, num_boxes=torch.tensor(50.0)).loss < loss
+    more = model(pixels, mask, targets, num_boxes=torch.tensor(50.0)).loss
+    assert more == loss if name in ("fcos", "faster-rcnn") else more < loss  # theirs are means over what they sampled
 
 
 @EVERY
@@ -83,7 +84,7 @@ def test_saved_and_loaded_it_predicts_the_same(name: str, tmp_path: Path) -> Non
     loaded = smca.load(tmp_path / "m")
     pixels, mask = batch((64, 96), (50, 40))
     assert isinstance(loaded, PeerForObjectDetection)
-    assert torch.equal(seen(loaded, pixels, mask), seen(model, pixels, mask))
+    assert torch.allclose(seen(loaded, pixels, mask), seen(model, pixels, mask), atol=1e-5)
     (found,) = loaded.predict([torch.randint(0, 255, (80, 60, 3), dtype=torch.uint8).numpy()], threshold=0.0)
     assert set(found.names) <= {"a", "b", "c"}
     assert (found.boxes >= 0).all()
@@ -109,12 +110,12 @@ def test_all_start_from_the_same_backbone_and_fair_values() -> None:
     norms = [part for part in model.backbone.modules() if isinstance(part, torch.nn.BatchNorm2d)]
     assert norms
     assert all(norm.weight.requires_grad for norm in norms)
-    assert network.class_labels_classifier.bias.sigmoid().allclose(torch.tensor(0.01))
-    assert network.bbox_predictor.layers[-1].weight.count_nonzero() == 0
-    assert network.model.query_position_embeddings.weight.std() == pytest.approx(1, abs=0.2)
+    assert network.class_labels_classifier.bias.detach().sigmoid().allclose(torch.tensor(0.01))
+    assert network.get_parameter("bbox_predictor.layers.2.weight").abs().max() == 0
+    assert network.model.query_position_embeddings.weight.detach().std() == pytest.approx(1, abs=0.2)
     first = network.model.encoder.layers[0]
     assert float(next(p for n, p in first.named_parameters() if n.endswith("fc1.weight")).abs().max()) > 0.1
-    boxes = small_peer("dab-detr").peer.network.model.query_refpoint_embeddings.weight.sigmoid()
+    boxes = small_peer("dab-detr").get_parameter("peer.network.model.query_refpoint_embeddings.weight").sigmoid()
     assert boxes[:, :2].std(dim=0).min() > 0.2
     shapes = [[tuple(p.shape) for p in small_peer(name).backbone.body.parameters()] for name in NAMES]
     assert all(shape == shapes[0] for shape in shapes)

@@ -36,7 +36,7 @@ THREE, FOUR = ("c3", "c4", "c5"), ("c3", "c4", "c5", "c6")
 PEERS: dict[str, dict[str, Any]] = {
     "conditional-detr": {},
     "deformable-detr": {"levels": FOUR},
-    "deformable-detr-single-scale": {},
+    "deformable-detr-single-scale": {"ffn_dim": None},
     "dab-detr": {},
     "rt-detr-v2": {"levels": THREE, "dropout": 0.0, "attention_dropout": 0.0},
     "d-fine": {"levels": THREE, "dropout": 0.0, "attention_dropout": 0.0},
@@ -86,7 +86,7 @@ def _peer(name: str, size: str, base: Recipe) -> dict[str, Any]:
     layers = {"encoder": ("intra",) * (6 if size in ("r50", "r101") else 2)}
     one = _one_level(size)
     own: dict[str, Any] = {"levels": one["levels"], "attention_dropout": 0.0, **PEERS[name]}
-    if len(own["levels"]) == 1 and "ffn_dim" in one:
-        own["ffn_dim"] = one["ffn_dim"]
+    if len(own["levels"]) == 1 and own.pop("ffn_dim", 0) is not None and "ffn_dim" in one:
+        own["ffn_dim"] = one["ffn_dim"]  # as DETR; Deformable DETR keeps the multi-scale width
     anchors = {} if size in ("r50", "r101") else SMALL_PEER
     return {"peer": name.removesuffix("-single-scale"), **shared, **layers, **anchors, **own}

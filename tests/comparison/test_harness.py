@@ -1,0 +1,171 @@
+"""A comparison from beginning to end: resumable, honest about failures, the same for all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from smca.comparison import harness
+from smca.comparison.fairness import fairness
+from smca.comparison.harness import Comparison, ComparisonRequest
+from smca.data.scenes import make_scenes
+from smca.errors import ConfigurationError, DataError, OutputError
+from smca.sizes import ImageSize
+from smca.training.recipes.contestants import CONTESTANTS, SIZES, contestant
+from smca.training.request import TrainRequest
+
+SMALL = (
+    "backbone_widths=[4,8,8,8,8]",
+    "d_model=64",
+    "num_heads=2",
+    "ffn_dim=16",
+    "decoder_layers=2",
+    "num_queries=14",
+    "crop_epochs=1",
+    "precision=fp32",
+)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny data set: 8 images to train on, 4 held back."""
+    folder = tmp_path_factory.mktemp("data") / "scenes"
+    return make_scenes(folder, images=12, seed=0, size=ImageSize(height=64, width=64))
+
+
+def request(scenes: Path, *models: str, **options: Any) -> ComparisonRequest:
+    """Two epochs of small models."""
+    return ComparisonRequest(
+        scenes, models, epochs=2, overrides=SMALL, image_size=64, workers=0, device="cpu", pretrain_epochs=1, **options
+    )
+
+
+def rows(out: Path) -> dict[str, dict[str, Any]]:
+    """The rows of the table, by system."""
+    return {row["model"]: row for row in json.loads((out / "table.json").read_text())["rows"]}
+
+
+def test_ours_and_theirs_in_one_table(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    names = ("smca", "detr-dc5", "up-detr", "deformable-detr")
+    Comparison(request(scenes, *names), out).run()
+    table = rows(out)
+    assert tuple(table) == names
+    for row in table.values():
+        assert row["failed"] is None
+        assert row["seeds"] == 1
+        assert row["epochs"] == 2
+        assert 0 <= row["AP"] <= 1
+        assert row["parameters"] > 0
+        assert row["gmacs"] > 0
+        assert row["seconds"] > 0
+        assert row["last_loss"] < row["first_loss"] * 1.5
+    page = (out / "table.md").read_text()
+    assert "What was set to be fair" in page
+    assert "convergence.png" in page
+    assert (out / "convergence.png").stat().st_size > 10_000
+
+
+def test_all_start_from_one_backbone_and_pretraining_counts(scenes: Path, tmp_path: Path) -> None:
+    comparison = Comparison(request(scenes, "smca", "up-detr"), tmp_path / "out")
+    comparison.run()
+    assert comparison.warmed(0).is_file()
+    assert comparison.head_start("up-detr", 0) > comparison.head_start("smca", 0) > 0
+    recipes = [comparison.folder(name, 0).read_request() for name in ("smca", "up-detr")]
+    assert recipes[0].backbone_weights == recipes[1].backbone_weights == str(comparison.warmed(0).resolve())
+    assert recipes[1].init is not None
+
+
+def test_a_comparison_goes_on_where_it_was_stopped(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the second of three runs; the first is not trained again, and seeds may be added."""
+    started: list[str] = []
+    train = harness.train
+
+    def interrupted(asked: TrainRequest) -> Path:
+        started.append(Path(asked.recipe).stem)
+        if len(started) == 2:
+            raise KeyboardInterrupt
+        return train(asked)
+
+    monkeypatch.setattr(harness, "train", interrupted)
+    asked, out = request(scenes, "detr", "smca-head-shared"), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        Comparison(asked, out).run()
+    assert rows(out)["detr"]["seeds"] == 1
+    Comparison(asked, out).run()
+    assert started == ["detr", "smca-head-shared", "smca-head-shared"]
+    Comparison(dataclasses.replace(asked, seeds=2, models=("detr",)), out).run()
+    assert started[3:] == ["detr"]
+    assert rows(out)["detr"]["AP_deviation"] is not None
+    with pytest.raises(OutputError, match="another comparison"):
+        Comparison(dataclasses.replace(asked, epochs=3), out).run()
+
+
+def test_a_system_that_fails_is_said_and_the_others_go_on(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = harness.train
+
+    def sometimes(asked: TrainRequest) -> Path:
+        if Path(asked.recipe).stem == "fcos":
+            raise RuntimeError("out of\nmemory")
+        return train(asked)
+
+    monkeypatch.setattr(harness, "train", sometimes)
+    out = tmp_path / "out"
+    Comparison(request(scenes, "fcos", "detr"), out).run()
+    table = rows(out)
+    assert table["fcos"]["failed"] == "seed 0: out of memory"
+    assert table["fcos"]["AP"] is None
+    assert table["detr"]["failed"] is None
+    assert "- fcos failed: seed 0: out of memory" in (out / "table.md").read_text()
+
+
+def test_a_full_disk_stops_it(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(asked: TrainRequest) -> Path:
+        raise OSError(28, "No space left on device", asked.recipe)
+
+    monkeypatch.setattr(harness, "train", full)
+    with pytest.raises(OSError, match="No space left"):
+        Comparison(request(scenes, "detr"), tmp_path / "out").run()
+
+
+def test_wrong_names_and_used_folders_are_refused(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"'dter'.*detr.*Allowed: smca, .*tsp-rcnn"):
+        Comparison(request(scenes, "dter"), tmp_path / "out")
+    (tmp_path / "mine.txt").write_text("x")
+    with pytest.raises(OutputError, match="no comparison"):
+        Comparison(request(scenes, "detr"), tmp_path).run()
+    with pytest.raises(DataError):
+        Comparison(request(tmp_path / "gone", "detr"), tmp_path / "fresh").run()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_a_size_decides_is_equal_for_all(size: str) -> None:
+    recipes = [contestant(name, size) for name in CONTESTANTS]
+    assert len({repr((recipe.optimisation, recipe.augmentation, recipe.image_size)) for recipe in recipes}) == 1
+    configs = [recipe.config() for recipe in recipes]
+    shared = ("backbone", "backbone_norm", "backbone_widths", "frozen_stages", "num_queries", "d_model")
+    assert len({repr([getattr(config, name) for name in shared]) for config in configs}) == 1
+
+
+def test_fairness_says_what_is_common_and_what_is_not() -> None:
+    page = fairness({name: contestant(name, "tiny") for name in ("smca", "detr", "fcos")})
+    assert "- `lr`: 0.0009" in page
+    assert "**detr**: ours" in page
+    assert "`modulation` none" in page
+    assert "Its own losses." in page.split("**fcos**")[1]
+
+
+def test_peak_memory_is_of_the_run_alone() -> None:
+    with harness.PeakMemory() as memory:
+        held = torch.ones(20_000_000)
+    peak = memory.found()["peak_memory_mib"]
+    assert peak is None or peak > held.nbytes / 2**20

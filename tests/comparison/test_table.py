@@ -1,0 +1,42 @@
+"""What the table says of curves that are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smca.comparison.table import _row_of_curves, _times
+
+
+def epochs(*aps: float) -> list[dict[str, Any]]:
+    """An epoch every ten seconds."""
+    return [
+        {"epoch": number, "elapsed": 10.0 * number, "loss": 5.0 - number, **dict.fromkeys(("AP50", "AP75"), ap)}
+        | {"AP": ap, "APs": None, "APm": ap, "APl": ap}
+        for number, ap in enumerate(aps, 1)
+    ]
+
+
+def test_means_are_over_seeds_best_epochs() -> None:
+    row = _row_of_curves([epochs(0.1, 0.4, 0.3), epochs(0.1, 0.2)])
+    assert row["AP"] == pytest.approx(0.3)
+    assert row["AP_deviation"] == pytest.approx(0.1414, abs=1e-3)
+    assert row["best_epoch"] == 2
+    assert row["epochs"] == 3
+    assert row["seconds"] == 25
+    assert row["APs"] is None
+    assert (row["first_loss"], row["last_loss"]) == (4, 2.5)
+
+
+def test_times_are_of_the_first_epoch_that_reaches_a_share() -> None:
+    times = _times([epochs(0.1, 0.2, 0.39, 0.4)], best=0.4)
+    assert (times["epochs_to_50"], times["epochs_to_75"], times["epochs_to_90"]) == (2, 3, 3)
+    assert times["seconds_to_50"] == 20
+
+
+def test_what_one_seed_never_reached_has_no_time() -> None:
+    times = _times([epochs(0.4), epochs(0.1)], best=0.4)
+    assert times["epochs_to_90"] is None
+    assert _times([], best=0.4)["epochs_to_50"] is None
+    assert _times([epochs(0.0)], best=0.0)["epochs_to_50"] is None
