@@ -30,9 +30,9 @@ PAPER = {  # GFLOPs and millions of parameters
 }
 WHY = {
     "smca": "its authors' counter; see `smca info` for each part",
-    "detr": "300 queries, as all in a comparison; the paper's DETR has 100",
+    "detr": "sizes of COCO's images differ from 800x1066",
     "up-detr": "300 queries, as all in a comparison",
-    "detr-dc5": "attention products and 800x1066 against COCO's mean size",
+    "detr-dc5": "sizes of COCO's images differ from 800x1066",
     "deformable-detr": "sampling is not counted",
     "faster-rcnn": "no P2: our backbones begin at C3; P2's pyramid and proposal convolutions are 63 of the 180",
     "tsp-fcos": "sizes of COCO's images differ from 800x1066",
@@ -54,10 +54,8 @@ def main() -> None:
         numbers = describe(f"{name}-r50", ImageSize(height=800, width=1066))
         trained, total = (numbers[f"parameters_{kind}"] / 1e6 for kind in ("trainable", "total"))
         flops, millions = PAPER.get(name, (None, None))
-        lines.append(
-            f"| `{name}-r50` | {trained:.2f} | {total:.2f} | {numbers['gmacs']:.1f} | {flops or '-'} | {millions or '-'} "
-            f"| {WHY.get(name, '')} |"
-        )
+        counted = f"{trained:.2f} | {total:.2f} | {numbers['gmacs']:.1f}"
+        lines.append(f"| `{name}-r50` | {counted} | {flops or '-'} | {millions or '-'} | {WHY.get(name, '')} |")
         print(lines[-1], flush=True)
     write_atomically(PAGE, "\n".join(lines) + "\n")
 

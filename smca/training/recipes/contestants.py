@@ -32,6 +32,8 @@ OURS: dict[str, dict[str, Any]] = {
     "detr-dc5": {**DETR, "levels": ("c5",), "dilation": True},
     "up-detr": DETR,
 }
+PYRAMID, CANDIDATES = {"pyramid_channels": 96}, {"candidates": 150}  # at "tiny" and "small"
+ANCHORS = {**PYRAMID, "anchor_scale": 2.0}
 THREE, FOUR = ("c3", "c4", "c5"), ("c3", "c4", "c5", "c6")
 PEERS: dict[str, dict[str, Any]] = {
     "conditional-detr": {},
@@ -40,15 +42,15 @@ PEERS: dict[str, dict[str, Any]] = {
     "dab-detr": {},
     "rt-detr-v2": {"levels": THREE, "dropout": 0.0, "attention_dropout": 0.0},
     "d-fine": {"levels": THREE, "dropout": 0.0, "attention_dropout": 0.0},
-    "faster-rcnn": {"levels": THREE},
-    "fcos": {"levels": THREE},
-    "tsp-fcos": {"levels": THREE},
-    "tsp-rcnn": {"levels": THREE},
+    "faster-rcnn": {"levels": THREE, **ANCHORS},
+    "fcos": {"levels": THREE, **PYRAMID},
+    "tsp-fcos": {"levels": THREE, **PYRAMID, **CANDIDATES},
+    "tsp-rcnn": {"levels": THREE, **ANCHORS, **CANDIDATES},
 }
 CONTESTANTS = (*OURS, *PEERS)
 NETWORK = ("backbone", "backbone_norm", "backbone_widths", "backbone_blocks", "frozen_stages")
 WIDTHS = ("d_model", "num_heads", "ffn_dim", "decoder_layers", "num_queries", "dropout")
-SMALL_PEER = {"anchor_scale": 2.0, "pyramid_channels": 96, "candidates": 150}
+AT_SMALL_SIZES = (*ANCHORS, *CANDIDATES)
 
 
 def contestant(name: str, size: str) -> Recipe:
@@ -86,7 +88,8 @@ def _peer(name: str, size: str, base: Recipe) -> dict[str, Any]:
     layers = {"encoder": ("intra",) * (6 if size in ("r50", "r101") else 2)}
     one = _one_level(size)
     own: dict[str, Any] = {"levels": one["levels"], "attention_dropout": 0.0, **PEERS[name]}
+    if size in ("r50", "r101"):
+        own = {key: value for key, value in own.items() if key not in AT_SMALL_SIZES}
     if len(own["levels"]) == 1 and own.pop("ffn_dim", 0) is not None and "ffn_dim" in one:
         own["ffn_dim"] = one["ffn_dim"]  # as DETR; Deformable DETR keeps the multi-scale width
-    anchors = {} if size in ("r50", "r101") else SMALL_PEER
-    return {"peer": name.removesuffix("-single-scale"), **shared, **layers, **anchors, **own}
+    return {"peer": name.removesuffix("-single-scale"), **shared, **layers, **own}
