@@ -266,3 +266,44 @@ def test_predict_in_either_precision(smca: Smca, tmp_path: Path, model: Path, pr
     assert status == 0
     (entry,) = json.loads((tmp_path / "runs" / "predict" / "predictions.json").read_text())
     assert entry["detections"]
+
+
+def test_compare_writes_a_table_and_refuses_unknown_systems(smca: Smca, tmp_path: Path) -> None:
+    smca("data", "scenes", "scenes", "--images", "10", "--val-images", "2", "--size", "64x64")
+    small = ("backbone_widths=4,8,8,8,8", "d_model=16", "num_heads=2", "ffn_dim=16", "num_queries=14", "crop_epochs=0")
+    common = ("--epochs", "1", "--image-size", "64", "--workers", "0", "--device", "cpu", "--out", "out")
+    status, out, err = smca("compare", "scenes", "--models", "smca-single-scale,detr", *common, "--set", *small)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == "out/table.md"
+    rows = json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
+    assert [(row["model"], row["failed"]) for row in rows] == [("smca-single-scale", None), ("detr", None)]
+    status, _, err = smca("compare", "scenes", "--models", "smca,yolo")
+    assert status == 2
+    assert "no system 'yolo'" in err
+    assert "deformable-detr" in err
+    assert smca("compare", "gone", "--models", "detr", "--out", "other")[0] == 2
+    assert not (tmp_path / "other").exists()
+
+
+def test_pretrain_writes_a_model_to_start_from(smca: Smca, tmp_path: Path) -> None:
+    photo(tmp_path)
+    small = ("backbone_widths=4,8,8,8,8", "d_model=16", "num_heads=2", "ffn_dim=16", "num_queries=14")
+    words = ("pretrain", "photo.png", "--recipe", "detr-tiny", "--epochs", "1", "--image-size", "64", "--device", "cpu")
+    status, out, err = smca(*words, "--out", "up", "--set", *small)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == "up"
+    assert (tmp_path / "up" / "model.safetensors").is_file()
+    assert smca(*words, "--out", "up", "--set", *small)[0] == 2
+    assert smca("pretrain", "none/*.png", "--recipe", "detr-tiny", "--out", "x")[0] == 2
+
+
+def test_info_and_recipes_know_the_peers(smca: Smca, tmp_path: Path) -> None:
+    status, out, _ = smca("info", "deformable-detr-tiny", "--size", "64x64", "--json", "info.json")
+    assert status == 0
+    assert "the rest" in out
+    numbers = json.loads((tmp_path / "info.json").read_text())
+    assert sum(part["parameters_total"] for part in numbers["parts"].values()) == numbers["parameters_total"]
+    assert sum(part["gmacs"] for part in numbers["parts"].values()) == pytest.approx(numbers["gmacs"], abs=0.002)
+    status, _, err = smca("info", "deformable-detr-tny")
+    assert status == 2
+    assert "SYSTEM-SIZE" in err

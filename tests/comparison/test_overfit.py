@@ -16,14 +16,14 @@ from smca.training.recipes.contestants import PEERS
 from smca.training.request import TrainRequest
 
 COPIES = 20  # of every picture in an epoch, so that few epochs are saved and evaluated
-EPOCHS = 9
+EPOCHS = 10
 
 
 @pytest.fixture(scope="module")
 def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight scenes, many times in train and once in val."""
     folder = make_scenes(
-        tmp_path_factory.mktemp("eight") / "scenes", images=16, val_images=8, seed=0, size=ImageSize(128, 128)
+        tmp_path_factory.mktemp("eight") / "scenes", images=16, val_images=8, seed=0, size=ImageSize(96, 96)
     )
     scenes = json.loads((folder / "train.json").read_text())
     (folder / "val.json").write_text(json.dumps(scenes))
@@ -42,7 +42,7 @@ def eight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_eight_pictures_are_learned_by_heart(name: str, eight: Path, tmp_path: Path) -> None:
     torch.set_flush_denormal(True)
     switches = ("flip=0", "crop_epochs=0", "precision=fp32", "warmup=.02", "reference_factor=.2")
-    request = TrainRequest(eight, f"{name}-tiny", tmp_path / "run", epochs=EPOCHS, image_size=128, overrides=switches)
+    request = TrainRequest(eight, f"{name}-tiny", tmp_path / "run", epochs=EPOCHS, image_size=96, overrides=switches)
     run = train(request)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert evaluate_folder(run / "best", eight)["AP"] == pytest.approx(max(row["AP"] for row in rows), abs=1e-6)
