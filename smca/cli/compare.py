@@ -37,7 +37,8 @@ def add(parser: Parser) -> None:
 def run(arguments: Namespace) -> None:
     """Compare; the table's path is the last line."""
     start(network=arguments.backbone_weights == "imagenet")
-    from smca.comparison.harness import Comparison, ComparisonRequest
+    from smca.comparison.folder import ComparisonRequest
+    from smca.comparison.harness import Comparison
     from smca.training.recipes.contestants import CONTESTANTS
 
     request = ComparisonRequest(

@@ -1,12 +1,9 @@
 """Trains every system alike, one after the other, and goes on wherever it was stopped.
 
-    OUT/comparison.json   what was asked for            OUT/recipes/NAME.yaml   what each run resolved to
-    OUT/backbones         one start for all, by seed    OUT/runs/NAME-SEED      runs, as `smca train` leaves them
-    OUT/table.json, table.md, convergence.png           written anew after every run
-
-Where the size warms its backbone up on crops, that is done once a seed and shared: the same values for all, its seconds
-counted for all. A system that fails is reported with its reason and the others go on; it is tried again when the
-comparison is. Raises OutputError when OUT holds another comparison or cannot be written.
+The table is written anew after every run (folder.py says where what lies). Where the size warms its backbone up on
+crops, that is done once a seed and shared: the same values for all, its seconds counted for all. A system that fails is
+reported with its reason and the others go on; it is tried again when the comparison is. A disk that is full or may not
+be written stops all. Raises OutputError when OUT holds another comparison or cannot be written.
 """
 
 from __future__ import annotations
@@ -14,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +18,7 @@ from safetensors.torch import save_file
 from torch import channels_last, nn
 from transformers import set_seed
 
+from smca.comparison.folder import PRETRAINED, ComparisonFolder, ComparisonRequest
 from smca.comparison.measures import PeakMemory, measure
 from smca.comparison.table import write_table
 from smca.data.reading import read_data
@@ -33,50 +30,11 @@ from smca.training.detector import new_detector
 from smca.training.launch import resume, train, warm_backbone
 from smca.training.pretraining import pretrain
 from smca.training.recipe import Recipe, with_request
-from smca.training.recipes.contestants import CONTESTANTS, contestant
+from smca.training.recipes.contestants import contestant
 from smca.training.request import TrainRequest
-from smca.training.run_folder import RunFolder
 
-PRETRAINED = "up-detr"
+TIMED = 12
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-
-@dataclass(frozen=True)
-class ComparisonRequest:
-    """What a user asks of `smca compare`; `overrides` are KEY=VALUE of every recipe."""
-
-    data: Path
-    models: tuple[str, ...] = CONTESTANTS
-    size: str = "tiny"
-    epochs: int | None = None
-    seeds: int = 1
-    overrides: tuple[str, ...] = ()
-    image_size: int | None = None
-    backbone_weights: str | None = None
-    workers: int | None = None
-    device: str | None = None
-    val_fraction: float = 0.0
-    pretrain_epochs: int = 10
-
-    def to_json(self) -> dict[str, Any]:
-        """Builtin types only, the data folder absolute."""
-        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
-        return {**plain, "data": str(self.data.resolve())}
-
-    def training(self, seed: int) -> TrainRequest:
-        """What all runs of a seed have in common."""
-        return TrainRequest(
-            data=self.data,
-            recipe="",
-            epochs=self.epochs,
-            image_size=self.image_size,
-            backbone_weights=self.backbone_weights,
-            workers=self.workers,
-            overrides=self.overrides,
-            seed=seed,
-            device=self.device,
-            val_fraction=self.val_fraction,
-        )
 
 
 class Comparison:
@@ -84,6 +42,7 @@ class Comparison:
 
     def __init__(self, request: ComparisonRequest, out: Path) -> None:
         self.request, self.out = request, out
+        self.place = ComparisonFolder(request, out)
         self.recipes = {name: self._resolved(name) for name in request.models}
         self.failed: dict[str, str] = {}
 
@@ -99,29 +58,10 @@ class Comparison:
         with Progress("comparing") as progress:
             for done, (name, seed) in enumerate(runs, 1):
                 trained += self._one(name, seed)
-                write_table(self)
+                write_table(self.place, self.recipes, self.failed)
                 left = (time.monotonic() - started) / max(1, trained) * (len(runs) - done)
                 progress.print(f"comparing: {done} of {len(runs)} runs ({name}), {duration(left)} left")
         return self.out
-
-    def folder(self, name: str, seed: int) -> RunFolder:
-        """Where a run is."""
-        return RunFolder(self.out / "runs" / f"{name}-{seed}")
-
-    def warmed(self, seed: int) -> Path:
-        """The seed's backbone, and beside it how long its warm-up took."""
-        return self.out / "backbones" / f"{seed}.safetensors"
-
-    def pretrained(self, seed: int) -> Path:
-        """The MODEL that UP-DETR starts from."""
-        return self.out / "pretrained" / str(seed)
-
-    def head_start(self, name: str, seed: int) -> float:
-        """Seconds spent before the first epoch of a run: the shared warm-up, and pre-training."""
-        files = [self.warmed(seed).with_suffix(".json")]
-        if name == PRETRAINED:
-            files.append(self.pretrained(seed).with_suffix(".json"))
-        return sum(read_json(file)["seconds"] for file in files if file.is_file())
 
     def _claim(self) -> None:
         asked, path = self.request.to_json(), self.out / "comparison.json"
@@ -139,22 +79,27 @@ class Comparison:
 
     def _one(self, name: str, seed: int) -> bool:
         """Train and measure one run unless it is done; returns whether there was anything to do."""
-        folder = self.folder(name, seed)
+        folder = self.place.folder(name, seed)
         if (folder.path / "measures.json").is_file():
             return False
         try:
             with PeakMemory() as memory:
                 self._train(name, seed)
-            write_json(folder.path / "measures.json", {**measure(folder, self.request.data), **memory.found()})
+            write_json(folder.path / "measures.json", {**measure(folder, self._looked_at(seed)), **memory.found()})
             self.failed.pop(name, None)
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in FULL:
+            if _of_the_disk(error):
                 raise
             self.failed[name] = f"seed {seed}: {' '.join(str(error).split()) or type(error).__name__}"
         return True
 
+    def _looked_at(self, seed: int) -> list[Path]:
+        """A few pictures to time predictions on."""
+        data = read_data(self.request.data, val_fraction=self.request.val_fraction, seed=seed)
+        return [record.path for record in (data.val or data.train).records[:TIMED]]
+
     def _train(self, name: str, seed: int) -> None:
-        folder = self.folder(name, seed)
+        folder = self.place.folder(name, seed)
         recipe = self._started_alike(self.recipes[name], seed)
         if (folder.path / "run.json").is_file():
             if len(folder.metrics()) < recipe.optimisation.epochs:
@@ -182,7 +127,7 @@ class Comparison:
         """The recipe with the seed's warmed backbone, where its size has one."""
         if not recipe.optimisation.crop_epochs or recipe.backbone_weights != "none":
             return recipe
-        path = self.warmed(seed)
+        path = self.place.warmed(seed)
         if not path.is_file():
             self._warm_up(seed, path)
         plan = dataclasses.replace(recipe.optimisation, crop_epochs=0.0)
@@ -190,7 +135,7 @@ class Comparison:
 
     def _pretrained(self, recipe: Recipe, seed: int) -> str:
         """Pre-train on DATA's train images, once a seed."""
-        place, request = self.pretrained(seed), self.request
+        place, request = self.place.pretrained(seed), self.request
         if not place.is_dir():
             place.parent.mkdir(exist_ok=True)
             data = read_data(request.data, val_fraction=request.val_fraction, seed=seed)
@@ -220,3 +165,10 @@ class Comparison:
 def _fixed(asked: dict[str, Any]) -> dict[str, Any]:
     """What may not change when a comparison goes on; more systems and seeds may join."""
     return {key: value for key, value in asked.items() if key not in ("models", "seeds")}
+
+
+def _of_the_disk(error: BaseException | None) -> bool:
+    """Whether an error, or one behind it, is that nothing more can be written."""
+    while error is not None and not (isinstance(error, OSError) and error.errno in FULL):
+        error = error.__cause__ or error.__context__
+    return error is not None

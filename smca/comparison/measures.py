@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -11,34 +12,31 @@ from typing import Any, cast
 import torch
 
 from smca.data.images import load_image
-from smca.data.reading import read_split
 from smca.inference.loading import load
 from smca.inference.predict import predict_with
 from smca.training.detector import Detector
 from smca.training.info import describe
 from smca.training.run_folder import RunFolder
 
-IMAGES = 12
 MIB = 2**20
 
 
-def measure(folder: RunFolder, data: Path) -> dict[str, Any]:
-    """Of the best model: parameters, GMACs at its own size, median seconds to predict one of a few val images."""
+def measure(folder: RunFolder, pictures: Sequence[Path]) -> dict[str, Any]:
+    """Of the best model: parameters, GMACs at its own size, median seconds to predict one of `pictures`."""
     best = folder.path / "best"
     numbers = describe(str(best))
     return {
         "parameters": numbers["parameters_total"],
         "gmacs": numbers["gmacs"],
         "gmacs_size": f"{numbers['image_height']}x{numbers['image_width']}",
-        "seconds_per_image": _seconds(cast(Detector, load(best)), data),
+        "seconds_per_image": _seconds(cast(Detector, load(best)), pictures),
     }
 
 
-def _seconds(model: Detector, data: Path) -> float:
-    records = read_split(data, "val").records[:IMAGES]
+def _seconds(model: Detector, pictures: Sequence[Path]) -> float:
     taken = []
-    for record in records:
-        image = load_image(record.path)
+    for picture in pictures:
+        image = load_image(picture)
         started = time.perf_counter()
         predict_with(model, [image])
         taken.append(time.perf_counter() - started)

@@ -8,18 +8,17 @@ evaluation, the shared warm-up of the backbone and UP-DETR's pre-training.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from smca.comparison.fairness import fairness
+from smca.comparison.folder import ComparisonFolder
 from smca.files import read_json, write_atomically, write_json
 from smca.machine import machine
+from smca.training.recipe import Recipe
 from smca.visualization.convergence import Curve, convergence
 from smca.visualization.figures import as_png
-
-if TYPE_CHECKING:
-    from smca.comparison.harness import Comparison
 
 NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 SHARES = (0.5, 0.75, 0.9)
@@ -33,43 +32,42 @@ COLUMNS = (
 Epochs = list[dict[str, Any]]
 
 
-def write_table(comparison: Comparison) -> None:
-    """Write what there is so far."""
-    runs = {name: _finished(comparison, name) for name in comparison.recipes}
-    rows = [_row(comparison, name, runs[name]) for name in comparison.recipes]
+def write_table(place: ComparisonFolder, recipes: Mapping[str, Recipe], failed: Mapping[str, str]) -> None:
+    """Write what there is so far; `failed`: the reasons of systems that failed."""
+    runs = {name: _finished(place, name) for name in recipes}
+    rows: list[dict[str, Any]] = [{**_row(place, name, runs[name]), "failed": failed.get(name)} for name in recipes]
     best = max((row["AP"] or 0.0 for row in rows), default=0.0)
     for row in rows:
         row.update(_times(runs[row["model"]], best))
-    results = {**machine(), "request": comparison.request.to_json(), "best_AP": best, "rows": rows}
-    write_json(comparison.out / "table.json", results)
+    results = {**machine(), "request": place.request.to_json(), "best_AP": best, "rows": rows}
+    write_json(place.path / "table.json", results)
     curves = {name: [_curve(epochs) for epochs in found] for name, found in runs.items() if found}
     if curves:
-        write_atomically(comparison.out / "convergence.png", as_png(convergence(curves)))
-    write_atomically(comparison.out / "table.md", markdown(results, fairness(comparison.recipes), bool(curves)))
+        write_atomically(place.path / "convergence.png", as_png(convergence(curves)))
+    write_atomically(place.path / "table.md", markdown(results, fairness(recipes), bool(curves)))
 
 
-def _finished(comparison: Comparison, name: str) -> list[Epochs]:
+def _finished(place: ComparisonFolder, name: str) -> list[Epochs]:
     """The epochs of each seed that is done, every one with the `elapsed` seconds until its end."""
     found = []
-    for seed in range(comparison.request.seeds):
-        folder = comparison.folder(name, seed)
+    for seed in range(place.request.seeds):
+        folder = place.folder(name, seed)
         if (folder.path / "measures.json").is_file():
             epochs = folder.metrics()
-            start = comparison.head_start(name, seed)
+            start = place.head_start(name, seed)
             elapsed = accumulate((epoch["seconds"] for epoch in epochs), initial=start)
             next(elapsed)
             found.append([{**epoch, "elapsed": after} for epoch, after in zip(epochs, elapsed, strict=True)])
     return found
 
 
-def _row(comparison: Comparison, name: str, runs: Sequence[Epochs]) -> dict[str, Any]:
-    seeds = [_measures(comparison, name, seed) for seed in range(comparison.request.seeds)]
+def _row(place: ComparisonFolder, name: str, runs: Sequence[Epochs]) -> dict[str, Any]:
+    seeds = [_measures(place, name, seed) for seed in range(place.request.seeds)]
     measured = [one for one in seeds if one]
     return {
         "model": name,
         **_row_of_curves(runs),
         **{key: _mean([one[key] for one in measured]) for key in MEASURES},
-        "failed": comparison.failed.get(name),
     }
 
 
@@ -88,8 +86,8 @@ def _row_of_curves(runs: Sequence[Epochs]) -> dict[str, Any]:
     }
 
 
-def _measures(comparison: Comparison, name: str, seed: int) -> dict[str, Any]:
-    path = comparison.folder(name, seed).path / "measures.json"
+def _measures(place: ComparisonFolder, name: str, seed: int) -> dict[str, Any]:
+    path = place.folder(name, seed).path / "measures.json"
     return read_json(path) if path.is_file() else {}
 
 

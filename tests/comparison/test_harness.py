@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 
 from smca.comparison import harness
 from smca.comparison.fairness import fairness
-from smca.comparison.harness import Comparison, ComparisonRequest
+from smca.comparison.folder import ComparisonRequest
+from smca.comparison.harness import Comparison
 from smca.data.scenes import make_scenes
 from smca.errors import ConfigurationError, DataError, OutputError
 from smca.sizes import ImageSize
@@ -74,10 +76,10 @@ def test_ours_and_theirs_in_one_table(scenes: Path, tmp_path: Path) -> None:
 def test_all_start_from_one_backbone_and_pretraining_counts(scenes: Path, tmp_path: Path) -> None:
     comparison = Comparison(request(scenes, "smca", "up-detr"), tmp_path / "out")
     comparison.run()
-    assert comparison.warmed(0).is_file()
-    assert comparison.head_start("up-detr", 0) > comparison.head_start("smca", 0) > 0
-    recipes = [comparison.folder(name, 0).read_request() for name in ("smca", "up-detr")]
-    assert recipes[0].backbone_weights == recipes[1].backbone_weights == str(comparison.warmed(0).resolve())
+    assert comparison.place.warmed(0).is_file()
+    assert comparison.place.head_start("up-detr", 0) > comparison.place.head_start("smca", 0) > 0
+    recipes = [comparison.place.folder(name, 0).read_request() for name in ("smca", "up-detr")]
+    assert recipes[0].backbone_weights == recipes[1].backbone_weights == str(comparison.place.warmed(0).resolve())
     assert recipes[1].init is not None
 
 
@@ -130,11 +132,22 @@ def test_a_system_that_fails_is_said_and_the_others_go_on(
 
 def test_a_full_disk_stops_it(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(asked: TrainRequest) -> Path:
-        raise OSError(28, "No space left on device", asked.recipe)
+        try:
+            raise OSError(28, "No space left on device", asked.recipe)
+        except OSError as error:
+            raise OutputError("cannot write the model") from error
 
     monkeypatch.setattr(harness, "train", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputError, match="cannot write"):
         Comparison(request(scenes, "detr"), tmp_path / "out").run()
+
+
+def test_a_part_of_train_may_be_val(scenes: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    shutil.copytree(scenes, alone)
+    (alone / "val.json").unlink()
+    Comparison(request(alone, "detr", val_fraction=0.25), tmp_path / "out").run()
+    assert rows(tmp_path / "out")["detr"]["failed"] is None
 
 
 def test_wrong_names_and_used_folders_are_refused(scenes: Path, tmp_path: Path) -> None:

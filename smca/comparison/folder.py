@@ -1,0 +1,84 @@
+"""What was asked of a comparison, and where its parts lie on disk.
+
+OUT/comparison.json   what was asked for            OUT/recipes/NAME.yaml   what each run resolved to
+OUT/backbones         one start for all, by seed    OUT/runs/NAME-SEED      runs, as `smca train` leaves them
+OUT/pretrained        UP-DETR's start, by seed      OUT/table.json, table.md, convergence.png
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smca.files import read_json
+from smca.training.recipes.contestants import CONTESTANTS
+from smca.training.request import TrainRequest
+from smca.training.run_folder import RunFolder
+
+PRETRAINED = "up-detr"
+
+
+@dataclass(frozen=True)
+class ComparisonRequest:
+    """What a user asks of `smca compare`; `overrides` are KEY=VALUE of every recipe."""
+
+    data: Path
+    models: tuple[str, ...] = CONTESTANTS
+    size: str = "tiny"
+    epochs: int | None = None
+    seeds: int = 1
+    overrides: tuple[str, ...] = ()
+    image_size: int | None = None
+    backbone_weights: str | None = None
+    workers: int | None = None
+    device: str | None = None
+    val_fraction: float = 0.0
+    pretrain_epochs: int = 10
+
+    def to_json(self) -> dict[str, Any]:
+        """Builtin types only, the data folder absolute."""
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
+        return {**plain, "data": str(self.data.resolve())}
+
+    def training(self, seed: int) -> TrainRequest:
+        """What all runs of a seed have in common."""
+        return TrainRequest(
+            data=self.data,
+            recipe="",
+            epochs=self.epochs,
+            image_size=self.image_size,
+            backbone_weights=self.backbone_weights,
+            workers=self.workers,
+            overrides=self.overrides,
+            seed=seed,
+            device=self.device,
+            val_fraction=self.val_fraction,
+        )
+
+
+@dataclass(frozen=True)
+class ComparisonFolder:
+    """A comparison's folder."""
+
+    request: ComparisonRequest
+    path: Path
+
+    def folder(self, name: str, seed: int) -> RunFolder:
+        """Where a run is."""
+        return RunFolder(self.path / "runs" / f"{name}-{seed}")
+
+    def warmed(self, seed: int) -> Path:
+        """The seed's backbone, and beside it how long its warm-up took."""
+        return self.path / "backbones" / f"{seed}.safetensors"
+
+    def pretrained(self, seed: int) -> Path:
+        """The MODEL that UP-DETR starts from."""
+        return self.path / "pretrained" / str(seed)
+
+    def head_start(self, name: str, seed: int) -> float:
+        """Seconds spent before the first epoch of a run: the shared warm-up, and pre-training."""
+        files = [self.warmed(seed).with_suffix(".json")]
+        if name == PRETRAINED:
+            files.append(self.pretrained(seed).with_suffix(".json"))
+        return sum(read_json(file)["seconds"] for file in files if file.is_file())
