@@ -205,7 +205,9 @@ def test_unknown_recipe_lists_the_nearest() -> None:
     assert message.startswith(
         "no recipe 'smca-r50-5-infra'. Did you mean 'smca-r50-5-intra'? Near it: smca-r50-3-intra,"
     )
-    assert message.endswith(f". Allowed: the {len(all_recipes())} names of `smca recipes`, or a YAML file")
+    assert message.endswith(
+        f". Allowed: the {len(all_recipes())} names of `smca recipes`, SYSTEM-SIZE of `smca compare`, or a YAML file"
+    )
 
 
 def test_a_name_like_no_other_says_where_all_are() -> None:
