@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import shutil
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -105,6 +106,7 @@ class Comparison:
             if len(folder.metrics()) < recipe.optimisation.epochs:
                 resume(folder.path)
             return
+        shutil.rmtree(folder.path, ignore_errors=True)  # of one that was killed before it knew what it was
         path = self.out / "recipes" / f"{name}.yaml"
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, recipe.to_yaml())
@@ -136,13 +138,15 @@ class Comparison:
     def _pretrained(self, recipe: Recipe, seed: int) -> str:
         """Pre-train on DATA's train images, once a seed."""
         place, request = self.place.pretrained(seed), self.request
-        if not place.is_dir():
+        finished = place.with_suffix(".json")
+        if not finished.is_file():
             place.parent.mkdir(exist_ok=True)
+            shutil.rmtree(place, ignore_errors=True)  # of one that was killed
             data = read_data(request.data, val_fraction=request.val_fraction, seed=seed)
             started = time.monotonic()
             files = [record.path for record in data.train.records]
             pretrain(files, recipe, request.pretrain_epochs, place, seed=seed, device=request.device)
-            write_json(place.with_suffix(".json"), {"seconds": round(time.monotonic() - started, 1)})
+            write_json(finished, {"seconds": round(time.monotonic() - started, 1)})
         return str(place)
 
     def _warm_up(self, seed: int, path: Path) -> None:

@@ -110,6 +110,16 @@ def test_a_comparison_goes_on_where_it_was_stopped(
         Comparison(dataclasses.replace(asked, epochs=3), out).run()
 
 
+def test_what_a_killed_comparison_left_half_done_is_done_again(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    Comparison(request(scenes, "detr"), out).run()
+    (out / "pretrained" / "0").mkdir(parents=True)
+    (out / "runs" / "up-detr-0").mkdir()
+    (out / "runs" / "up-detr-0" / "recipe.yaml").write_text("half")
+    Comparison(request(scenes, "detr", "up-detr"), out).run()
+    assert rows(out)["up-detr"]["failed"] is None
+
+
 def test_a_system_that_fails_is_said_and_the_others_go_on(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
