@@ -146,7 +146,7 @@ class Comparison:
             started = time.monotonic()
             files = [record.path for record in data.train.records]
             pretrain(files, recipe, request.pretrain_epochs, place, seed=seed, device=request.device)
-            write_json(finished, {"seconds": round(time.monotonic() - started, 1)})
+            write_json(finished, {"seconds": round(time.monotonic() - started, 3)})
         return str(place)
 
     def _warm_up(self, seed: int, path: Path) -> None:
@@ -162,7 +162,7 @@ class Comparison:
         path.parent.mkdir(exist_ok=True)
         fresh = path.with_suffix(".new")
         save_file({key: value.contiguous() for key, value in model.backbone.body.state_dict().items()}, fresh)
-        write_json(path.with_suffix(".json"), {"seconds": round(time.monotonic() - started, 1)})
+        write_json(path.with_suffix(".json"), {"seconds": round(time.monotonic() - started, 3)})
         fresh.rename(path)
 
 
