@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +17,10 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder}: set SMCA_SHARED")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def denormals_again() -> Iterator[None]:
+    """Entry points flush them for their whole process; hypothesis refuses to draw numbers from there on."""
+    yield
+    torch.set_flush_denormal(False)

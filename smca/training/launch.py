@@ -78,7 +78,7 @@ def _start(request: TrainRequest, recipe: Recipe, restart: bool = False) -> Path
     if not request.init:
         warm_backbone(model, data.train, recipe, request)
     with progress:
-        trainer.train()
+        _run(trainer)
     return folder.path
 
 
@@ -97,8 +97,15 @@ def resume(run: Path) -> Path:
     with Progress("training") as progress:
         progress.print(f"going on from {checkpoint}")
         trainer = _trainer(folder, _arguments(folder, request, recipe), request, recipe, model, data, progress)
-        trainer.train(resume_from_checkpoint=str(checkpoint))
+        _run(trainer, checkpoint)
     return run
+
+
+def _run(trainer: DetectionTrainer, checkpoint: Path | None = None) -> None:
+    """Train, and leave the other processes together with them: one that leaves early may abort."""
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
 
 
 def _checked_data(request: TrainRequest, recipe: Recipe) -> DataSet:

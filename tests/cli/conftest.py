@@ -33,7 +33,6 @@ def as_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     logging.disable_progress_bar()
     yield
     logging.enable_progress_bar()
-    torch.set_flush_denormal(False)
 
 
 @pytest.fixture

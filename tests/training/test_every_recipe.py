@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -121,11 +121,9 @@ def unread(model: SmcaForObjectDetection) -> set[str]:
 
 
 @pytest.fixture
-def no_denormals() -> Iterator[None]:
+def no_denormals() -> None:
     """As every command sets it; far from their centres the maps of random weights are full of them."""
     torch.set_flush_denormal(True)
-    yield
-    torch.set_flush_denormal(False)
 
 
 @EVERY
