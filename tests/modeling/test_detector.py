@@ -240,7 +240,7 @@ def test_states_lead_from_the_projection_to_the_heads() -> None:
     with torch.no_grad():
         output = model(pixels)
         assert torch.equal(output.encoder_hidden_states[0], model.tokens(pixels, None).features)
-        assert torch.equal(model.class_head(output.decoder_hidden_states[-1]), output.logits)
+        torch.testing.assert_close(model.class_head(output.decoder_hidden_states[-1]), output.logits)
         assert model(pixels, output_hidden_states=False).decoder_hidden_states is None
     assert [len(states) for states in (output.encoder_hidden_states, output.decoder_hidden_states)] == [3, 3]
     assert output.encoder_attentions is None

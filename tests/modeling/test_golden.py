@@ -20,7 +20,7 @@ from tests.modeling.official import Golden
 from tests.modeling.tiny import small_model
 
 OUTPUTS = {torch.float32: 5e-6, torch.float64: 2e-6}
-GRADIENTS = 1e-5
+GRADIENTS = {torch.float32: 3e-5, torch.float64: 1e-5}  # on a processor with AMX float32 came to 1.7e-5
 SPREADS = {
     "transformer_type1": "fixed",
     "transformer_type2": "single",
@@ -87,4 +87,4 @@ def test_transformer_gradients(golden: Golden, dtype: torch.dtype) -> None:
 
 def assert_equal(leaf: Tensor, wanted: np.ndarray, name: str) -> None:
     assert leaf.grad is not None
-    assert np.abs(leaf.grad.numpy() - wanted).max() <= GRADIENTS * np.abs(wanted).max(), name
+    assert np.abs(leaf.grad.numpy() - wanted).max() <= GRADIENTS[leaf.dtype] * np.abs(wanted).max(), name
