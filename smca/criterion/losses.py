@@ -55,17 +55,21 @@ class SetCriterion(nn.Module):
         boxes: Tensor,
         targets: Sequence[Mapping[str, Tensor]],
         num_boxes: float | Tensor | None = None,
+        groups: int = 1,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss [] and its parts, detached.
 
         logits [L, B, N, outputs], boxes [L, B, N, 4]; a target: "class_labels" [n], "boxes" [n, 4].
         num_boxes: what to divide by, that is boxes per backward pass and process; `mean_boxes` of this batch
         unless given. A trainer that adds up micro-batches gives their mean, so that the sum of all is right.
+        groups: of the N queries so many, one after the other, see the same image; the result is their mean.
         Parts, not weighted: "class", "box", "giou" of the last layer, and "class_total", ... over all layers.
         """
         with torch.autocast(logits.device.type, enabled=False):
             dtype = torch.promote_types(logits.dtype, torch.float32)
-            return self._score(logits.to(dtype), boxes.to(dtype), targets, num_boxes)
+            logits, boxes = (apart(outputs.to(dtype), groups) for outputs in (logits, boxes))
+            seen = [target for target in targets for _ in range(groups)]
+            return self._score(logits, boxes, seen, None if num_boxes is None else groups * num_boxes)
 
     def _score(
         self,
@@ -89,6 +93,11 @@ class SetCriterion(nn.Module):
         weights = {"class": self.weights.class_, "box": self.weights.box, "giou": self.weights.giou}
         loss = torch.stack([weights[name] * value.sum() for name, value in per_layer.items()]).sum()
         return loss, _parts(per_layer)
+
+
+def apart(values: Tensor, groups: int) -> Tensor:
+    """Every group of queries as an image of its own: [L, B, G N, ...] -> [L, B G, N, ...]."""
+    return values.unflatten(2, (groups, -1)).flatten(1, 2)
 
 
 def mean_boxes(boxes: int, device: torch.device) -> Tensor:

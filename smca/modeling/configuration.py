@@ -44,6 +44,8 @@ class SmcaConfig(PreTrainedConfig):
         (released multi-scale code, whose finest level has stride 8).
     shared_attention, shared_ffn: whether all levels share those weights of the encoder ("attention" is whatever mixes).
     d_model, num_heads, ffn_dim, decoder_layers, num_queries: widths and counts.
+    query_groups: groups of num_queries queries in training, each matched and supervised as if it were alone; the first
+        one predicts (Group DETR, Chen et al., ICCV 2023; the paper has one).
     encoder_heads: heads of the encoder's attention; None: num_heads, as the paper.
     dropout: on sub-layer outputs; attention_dropout: on attention weights (above 0 it forbids the fused CPU kernel).
     pre_norm: normalise before each sub-layer instead of after it.
@@ -90,6 +92,7 @@ class SmcaConfig(PreTrainedConfig):
     ffn_dim: int = 1024
     decoder_layers: int = 6
     num_queries: int = 300
+    query_groups: int = 1
     dropout: float | int = 0.1
     attention_dropout: float | int = 0.0
     pre_norm: bool = False
@@ -141,7 +144,15 @@ class SmcaConfig(PreTrainedConfig):
 
     def validate_sizes(self) -> None:
         """Counts are positive and bounded, so that a stranger's config cannot ask for all the memory."""
-        for name in ("d_model", "num_heads", "ffn_dim", "decoder_layers", "num_queries", "centre_layers"):
+        for name in (
+            "d_model",
+            "num_heads",
+            "ffn_dim",
+            "decoder_layers",
+            "num_queries",
+            "centre_layers",
+            "query_groups",
+        ):
             if not 1 <= getattr(self, name) <= LIMIT:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 to {LIMIT}")
         heads = (self.num_heads, self.encoder_heads or self.num_heads)

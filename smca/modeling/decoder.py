@@ -166,7 +166,8 @@ class Decoder(nn.Module):
 
     def __init__(self, config: SmcaConfig) -> None:
         super().__init__()
-        self.query_position = nn.Embedding(config.num_queries, config.d_model)
+        self.queries = config.num_queries
+        self.query_position = nn.Embedding(config.query_groups * config.num_queries, config.d_model)
         self.layers = nn.ModuleList(DecoderLayer(config, first=index == 0) for index in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.d_model)
         self.head_width = config.d_model // config.num_heads
@@ -181,8 +182,14 @@ class Decoder(nn.Module):
         prompt: Tensor | None = None,
         groups: int = 1,
     ) -> Decoded:
-        """`prompt` [B, N, C] is added to the queries' positions; `groups` of queries do not see one another."""
-        query_position = self.query_position.weight if prompt is None else self.query_position.weight + prompt
+        """`groups` of queries do not see one another: query_groups of N each or, with a `prompt`, parts of the first N.
+
+        The prompt [B, N, C] is added to the queries' positions.
+        """
+        if prompt is None:
+            query_position = self.query_position.weight[: groups * self.queries]
+        else:
+            query_position = self.query_position.weight[: self.queries] + prompt
         position = query_position.expand(len(tokens.features), -1, -1)
         target, reference = torch.zeros_like(position), None
         memory = Memory.of(tokens, self.head_width)

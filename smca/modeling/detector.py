@@ -130,12 +130,14 @@ class SmcaForObjectDetection(PreTrainedModel):
         inferring = not self.training and not torch.is_grad_enabled()
         with autocast(pixel_values.device, self.inference_type if inferring else None):
             tokens = self.encoder(self.tokens(pixel_values, pixel_mask), explicit, states)
-            decoded = self.decoder(tokens, self.box_head, explicit or intermediates)
+            groups = self.config.query_groups if self.training and labels is not None else 1
+            decoded = self.decoder(tokens, self.box_head, explicit or intermediates, groups=groups)
             logits = self.class_head(decoded.outputs)
             boxes = self.box_head(decoded.outputs, decoded.centre_logits)
-        output = SmcaObjectDetectionOutput(logits=logits[-1], pred_boxes=boxes[-1])
+        queries = self.config.num_queries
+        output = SmcaObjectDetectionOutput(logits=logits[-1, :, :queries], pred_boxes=boxes[-1, :, :queries])
         if labels is not None:
-            output.loss, output.loss_parts = self.criterion(logits, boxes, labels, num_boxes)
+            output.loss, output.loss_parts = self.criterion(logits, boxes, labels, num_boxes, groups)
         if intermediates:
             output.intermediates = self._intermediates(tokens, decoded, logits, boxes)
         if states:

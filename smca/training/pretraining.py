@@ -26,7 +26,7 @@ from torchvision.ops import box_convert, roi_align
 from torchvision.transforms import v2
 from transformers import set_seed
 
-from smca.criterion.losses import LossWeights, SetCriterion
+from smca.criterion.losses import LossWeights, SetCriterion, apart
 from smca.criterion.matching import MatchingCosts, match
 from smca.criterion.targets import gather_targets
 from smca.data.dataset import generator_for
@@ -126,9 +126,7 @@ class Pretrainer(nn.Module):
 
     def _loss(self, outputs: Tensor, boxes: Tensor, feature: Tensor, wanted: Tensor) -> Tensor:
         """Every group is an image of its own with one box: [L, B, N, ...] -> [L, B P, N / P, ...]."""
-        logits, framed, seen = (
-            part.unflatten(2, (self.crops, -1)).flatten(1, 2) for part in (self.matched(outputs), boxes, outputs)
-        )
+        logits, framed, seen = (apart(part, self.crops) for part in (self.matched(outputs), boxes, outputs))
         rows = wanted.flatten(0, 1)[:, None]
         targets = [{"class_labels": torch.zeros(1, dtype=torch.int64), "boxes": box} for box in rows]
         loss, _ = self.criterion(logits, framed, targets)

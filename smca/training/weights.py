@@ -28,6 +28,7 @@ from smca.modeling.backbone import RESNETS, Backbone
 from smca.training.detector import Detector
 
 OTHERS = "use --backbone-weights none (random) or --backbone-weights PATH (a .safetensors or .pth file)"
+QUERIES = "decoder.query_position.weight"
 MEMBERS = ("weight", "bias", "running_mean", "running_var")
 PATIENCE = 15.0  # seconds to wait for a server
 
@@ -141,12 +142,22 @@ def start_from(model: Detector, source: str) -> list[str]:
                 kept[part][label] = old[part][before]
         else:
             shared = {}
-    model.load_state_dict(kept, strict=False)
+    queries = _query_rows(old, new)
+    model.load_state_dict({**kept, **queries}, strict=False)
     names = _class_names(model)
     lines.append(f"classes kept: {', '.join(names[i] for i in shared) or 'none'}")
     lines.append(f"classes new: {', '.join(n for i, n in names.items() if i not in shared) or 'none'}")
-    others = [key for key in fresh if not key.startswith("class_head")]
+    lines += [f"queries kept: {min(len(old[key]), len(new[key]))} of {len(new[key])}" for key in queries]
+    others = [key for key in fresh if not key.startswith("class_head") and key not in queries]
     return [*lines, f"new tensors: {', '.join(others)}"] if others else lines
+
+
+def _query_rows(old: dict[str, Tensor], new: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Where only the number of queries, or of their groups, is another: the old ones, as many as there is room for."""
+    if QUERIES not in old or QUERIES not in new or old[QUERIES].shape[1] != new[QUERIES].shape[1]:
+        return {}
+    rows = old[QUERIES][: len(new[QUERIES])]
+    return {QUERIES: torch.cat([rows, new[QUERIES][len(rows) :]])} if len(old[QUERIES]) != len(new[QUERIES]) else {}
 
 
 def _class_rows(model: PreTrainedModel, other: PreTrainedModel) -> dict[int, int]:

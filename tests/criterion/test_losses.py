@@ -94,6 +94,18 @@ def test_every_layer_counts_alike() -> None:
 
 
 @KINDS
+def test_groups_of_queries_count_as_their_mean(kind: Kind) -> None:
+    batch = random_batch([2, 3, 0], queries=8, outputs=5)
+    halves = [
+        Batch(batch.logits[:, :, part], batch.boxes[:, :, part], batch.targets) for part in (slice(4), slice(4, 8))
+    ]
+    loss, parts = SetCriterion(kind)(batch.logits, batch.boxes, batch.targets, groups=2)
+    each = [scored(half, kind) for half in halves]
+    assert torch.allclose(loss, torch.stack([one[0] for one in each]).mean())
+    assert all(torch.allclose(parts[name], torch.stack([one[1][name] for one in each]).mean()) for name in PARTS)
+
+
+@KINDS
 def test_parts_add_up(kind: Kind) -> None:
     batch = random_batch([2, 3], outputs=5)
     loss, parts = SetCriterion(kind, LossWeights(1, 3, 7))(batch.logits, batch.boxes, batch.targets)

@@ -160,6 +160,20 @@ def test_a_model_learns_one_picture() -> None:
     assert idle == ["decoder.layers.0.self_attention.value.weight"]
 
 
+def test_groups_of_queries_learn_apart_and_the_first_predicts() -> None:
+    model = stirred_model(query_groups=3)
+    pixels, mask = padded_batch([picture(70, 90), picture(50, 60)])
+    with torch.no_grad():
+        expected = model(pixels, mask)
+        assert expected.logits.shape[1] == model.config.num_queries
+        model.decoder.query_position.weight[model.config.num_queries :] += 1
+        learning = model.train()(pixels, mask, labels(1, 2))
+    torch.testing.assert_close(learning.logits, expected.logits)
+    torch.testing.assert_close(learning.pred_boxes, expected.pred_boxes)
+    model(pixels, mask, labels(1, 2)).loss.backward()
+    assert model.decoder.query_position.weight.grad.abs().sum(dim=1).all()
+
+
 def test_a_saved_model_predicts_the_same(tmp_path: Path) -> None:
     model = stirred_model(id2label={0: "a", 1: "b", 2: "c"})
     model.save_pretrained(tmp_path)

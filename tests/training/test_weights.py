@@ -201,6 +201,18 @@ def test_a_start_with_the_same_number_of_other_classes_keeps_no_foreign_row(tmp_
     assert not (model.class_head.weight[1] == 7).any()
 
 
+@pytest.mark.parametrize(("before", "now"), [(1, 3), (3, 1)])
+def test_a_start_with_another_number_of_query_groups_keeps_those_that_predict(
+    before: int, now: int, tmp_path: Path
+) -> None:
+    old, model = (small_model(("cat",), query_groups=groups) for groups in (before, now))
+    lines = start_from(model, saved(old, tmp_path / "old"))
+    count = old.config.num_queries
+    kept, fresh = (one.decoder.query_position.weight for one in (old, model))
+    assert torch.equal(kept[:count], fresh[:count])
+    assert lines[-1] == f"queries kept: {count} of {now * count}"
+
+
 def test_a_start_from_another_width_keeps_the_backbone_and_says_what_is_new(tmp_path: Path) -> None:
     old, model = small_model(("cat", "dog")), small_model(("cat", "dog"), d_model=32)
     lines = start_from(model, saved(old, tmp_path / "old"))
