@@ -171,7 +171,9 @@ def test_groups_of_queries_learn_apart_and_the_first_predicts() -> None:
     torch.testing.assert_close(learning.logits, expected.logits)
     torch.testing.assert_close(learning.pred_boxes, expected.pred_boxes)
     model(pixels, mask, labels(1, 2)).loss.backward()
-    assert model.decoder.query_position.weight.grad.abs().sum(dim=1).all()
+    gradient = model.decoder.query_position.weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum(dim=1).all()
 
 
 def test_a_saved_model_predicts_the_same(tmp_path: Path) -> None:
