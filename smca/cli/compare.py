@@ -24,7 +24,12 @@ def add(parser: Parser) -> None:
     command.add_argument("--val-fraction", type=fraction, default=0.0, metavar="F", help="part of train used as val")
     command.add_argument("--backbone-weights", metavar="none|imagenet|PATH", help="where every backbone starts")
     command.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change every recipe"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="[NAME:]KEY=VALUE",
+        help="change every recipe, or the one of a system",
     )
     command.add_argument(
         "--pretrain-epochs", type=at_least(int, 1), default=10, metavar="N", help="of up-detr on DATA's train images"

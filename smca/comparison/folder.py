@@ -7,10 +7,12 @@ OUT/pretrained        UP-DETR's start, by seed      OUT/table.json, table.md, co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smca.errors import ConfigurationError, nearest
 from smca.files import read_json
 from smca.training.recipes.contestants import CONTESTANTS
 from smca.training.request import TrainRequest
@@ -21,7 +23,7 @@ PRETRAINED = "up-detr"
 
 @dataclass(frozen=True)
 class ComparisonRequest:
-    """What a user asks of `smca compare`; `overrides` are KEY=VALUE of every recipe."""
+    """What a user asks of `smca compare`; `overrides` are KEY=VALUE of every recipe, or NAME:KEY=VALUE of one."""
 
     data: Path
     models: tuple[str, ...] = CONTESTANTS
@@ -41,8 +43,8 @@ class ComparisonRequest:
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
         return {**plain, "data": str(self.data.resolve())}
 
-    def training(self, seed: int) -> TrainRequest:
-        """What all runs of a seed have in common."""
+    def training(self, seed: int, name: str = "") -> TrainRequest:
+        """What all runs of a seed have in common; with `name`, also what that system alone was given."""
         return TrainRequest(
             data=self.data,
             recipe="",
@@ -50,11 +52,20 @@ class ComparisonRequest:
             image_size=self.image_size,
             backbone_weights=self.backbone_weights,
             workers=self.workers,
-            overrides=self.overrides,
+            overrides=tuple(self._overrides(name)),
             seed=seed,
             device=self.device,
             val_fraction=self.val_fraction,
         )
+
+    def _overrides(self, name: str) -> Iterator[str]:
+        for text in self.overrides:
+            owner, mark, _ = text.partition("=")[0].rpartition(":")
+            if mark and owner not in self.models:
+                hint = nearest(owner, self.models)
+                raise ConfigurationError(f"--set {text}: no system '{owner}' is compared.{hint}")
+            if owner in ("", name):
+                yield text.removeprefix(f"{owner}:")
 
 
 @dataclass(frozen=True)

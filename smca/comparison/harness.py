@@ -48,7 +48,7 @@ class Comparison:
         self.failed: dict[str, str] = {}
 
     def _resolved(self, name: str) -> Recipe:
-        return with_request(contestant(name, self.request.size), self.request.training(0))
+        return with_request(contestant(name, self.request.size), self.request.training(0, name))
 
     def run(self) -> Path:
         """Train what is not trained yet, measure it, write the table; returns the folder."""

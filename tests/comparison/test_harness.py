@@ -52,6 +52,16 @@ def rows(out: Path) -> dict[str, dict[str, Any]]:
     return {row["model"]: row for row in json.loads((out / "table.json").read_text())["rows"]}
 
 
+def test_a_setting_may_be_of_one_system(scenes: Path, tmp_path: Path) -> None:
+    asked = request(scenes, "smca", "detr")
+    asked = dataclasses.replace(asked, overrides=(*SMALL, "lr=1e-3", "detr:lr=1e-4", "detr:pre_norm=false"))
+    recipes = Comparison(asked, tmp_path / "out").recipes
+    assert {name: recipe.optimisation.lr for name, recipe in recipes.items()} == {"smca": 1e-3, "detr": 1e-4}
+    assert [recipe.model["pre_norm"] for recipe in recipes.values()] == [True, False]
+    with pytest.raises(ConfigurationError, match=r"no system 'dter' is compared. Did you mean 'detr'\?"):
+        Comparison(dataclasses.replace(asked, overrides=("dter:lr=1",)), tmp_path / "out")
+
+
 def test_ours_and_theirs_in_one_table(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     names = ("smca", "detr-dc5", "up-detr", "deformable-detr")

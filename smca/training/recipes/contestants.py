@@ -2,7 +2,8 @@
 
 A size decides backbone, widths, layers, queries, image size, augmentation, schedule and learning rates for all; a
 system decides what it is. "tiny" and "small" are smca-tiny's and smca-small's, "r50" and "r101" the paper's. Systems
-with one level read stride 16 at "tiny" and "small" (C4) and C5 at the others. The peers' published optimisers and
+with one level read stride 16 at "tiny" and "small" (C4) and C5 at the others. SMCA is the paper's at every size: what
+our small recipes add to it (re-centring, groups of queries) is left out. The peers' published optimisers and
 schedules are their own (SGD for Faster R-CNN, FCOS and TSP's convolutions); here all train alike.
 """
 
@@ -23,6 +24,7 @@ SIZES: dict[str, Callable[[], Recipe]] = {
     "r50": paper.smca_r50,
     "r101": paper.smca_r101,
 }
+PAPER: dict[str, Any] = {"recentre": False, "query_groups": 1}
 DETR: dict[str, Any] = {"modulation": "none", "box_prior": False}
 OURS: dict[str, dict[str, Any]] = {
     "smca": {},
@@ -59,6 +61,7 @@ def contestant(name: str, size: str) -> Recipe:
         hint = nearest(name, CONTESTANTS)
         raise ConfigurationError(f"no system '{name}' to compare.{hint} Allowed: {', '.join(CONTESTANTS)}")
     base = SIZES[size]()
+    base = dataclasses.replace(base, model={**base.model, **PAPER})
     model = _ours(name, size, base) if name in OURS else _peer(name, size, base)
     kind = base.model_type if name in OURS else PeerConfig.model_type
     origin = Origin(f"{name} at size {size}, as `smca compare` trains it", hardware=base.hardware)
@@ -78,7 +81,7 @@ def _ours(name: str, size: str, base: Recipe) -> dict[str, Any]:
 def _one_level(size: str) -> dict[str, Any]:
     if size in ("r50", "r101"):
         return rows.SINGLE_SCALE
-    return {"levels": ("c4",), "encoder": ("intra", "intra"), "recentre": False}
+    return {"levels": ("c4",), "encoder": ("intra", "intra")}
 
 
 def _peer(name: str, size: str, base: Recipe) -> dict[str, Any]:
