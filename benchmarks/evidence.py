@@ -5,6 +5,7 @@
     tuning           every system at each of TRIALS, 500 scenes of train, 200 others of train to judge by
     scenes-tiny      generated scenes, each system as it was best there: DETR, SMCA head-shared, multi-head, multi-scale
     scenes-detr      DETR alone for ten times as long: when does it take off?
+    ablations        the paper's ablations in miniature, on the same scenes, beside the rows of scenes-tiny
     bccd-small       blood cells from scratch
     bccd-lite0       blood cells with the EfficientNet-Lite0 backbone
 
@@ -15,6 +16,7 @@ docs/results/evidence/NAME, from where another checkout goes on.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from smca.files import read_json, write_atomically, write_json
+from smca.training.recipes.contestants import contestant
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 RECORDS = RESULTS / "evidence"
@@ -48,6 +51,18 @@ LITE0 = (
 )
 
 
+ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "fixed-spread": ("smca-single-scale", {"spread": "fixed"}),
+    "single-spread": ("smca-single-scale", {"spread": "single"}),
+    "intra-intra": ("smca", {"encoder": ("intra", "intra")}),
+    "multi-multi": ("smca", {"encoder": ("multi", "multi")}),
+    "no-selection": ("smca", {"scale_selection": False}),
+    "shared-ffn": ("smca", {"shared_attention": False}),
+    "shared-attention": ("smca", {"shared_ffn": False}),
+    "nothing-shared": ("smca", {"shared_attention": False, "shared_ffn": False}),
+}
+
+
 class Evidence:
     """Where it all lies, and the comparisons by name."""
 
@@ -66,6 +81,8 @@ class Evidence:
             self._compare(name, self.scenes, SYSTEMS, EPOCHS, self._tuned(SYSTEMS), "--seeds", "3")
         elif name == "scenes-detr":
             self._compare(name, self.scenes, ("detr",), LONG, self._tuned(("detr",)))
+        elif name == "ablations":
+            self._ablations()
         elif name == "bccd-small":
             self._compare(name, self.shared / "data" / "bccd", ("smca", "detr"), 40, (), "--size", "small")
         else:
@@ -74,6 +91,23 @@ class Evidence:
             self._compare(name, self.shared / "data" / "bccd", ("smca", "detr"), 20, LITE0, *own)
         if name != "tuning":
             self._page(name)
+
+    def _ablations(self) -> None:
+        """Rows that scenes-tiny has are taken from there."""
+        out, source = self._restored("ablations", self.scenes), self._restored("scenes-tiny", self.scenes)
+        settings, files = list(self._tuned(OURS[:3])), []
+        for name, (base, change) in ABLATIONS.items():
+            recipe = contestant(base, "tiny")
+            files.append(self.runs / f"{name}.yaml")
+            write_atomically(files[-1], dataclasses.replace(recipe, model={**recipe.model, **change}).to_yaml())
+            settings += [f"{name}:{one}" for one in TRIALS[self._best(base)]]
+        for kind in ("runs", "backbones"):
+            shutil.copytree(source / kind, out / kind, dirs_exist_ok=True)
+        write_json(
+            out / "comparison.json", read_json(source / "comparison.json") | {"overrides": ["flip=0", *settings]}
+        )
+        systems = (*OURS[:3], *map(str, files))
+        self._compare("ablations", self.scenes, systems, EPOCHS, tuple(settings), "--seeds", "3")
 
     def _data(self) -> None:
         if not self.scenes.exists():
@@ -97,14 +131,19 @@ class Evidence:
     def _compare(
         self, name: str, data: Path, systems: tuple[str, ...], epochs: int, settings: tuple[str, ...], *more: str
     ) -> None:
+        out = self._restored(name, data)
+        try:
+            _compare(out, data, systems, epochs, settings, *more)
+        finally:
+            _keep(out, RECORDS / name)
+
+    def _restored(self, name: str, data: Path) -> Path:
+        """The folder of a comparison, with what another checkout measured if this one has not begun."""
         out, kept = self.runs / name, RECORDS / name
         if kept.exists() and not out.exists():
             shutil.copytree(kept, out)
             write_json(out / "comparison.json", read_json(out / "comparison.json") | {"data": str(data.resolve())})
-        try:
-            _compare(out, data, systems, epochs, settings, *more)
-        finally:
-            _keep(out, kept)
+        return out
 
     def _page(self, name: str) -> None:
         out = self.runs / name
@@ -174,7 +213,7 @@ def _smca(*words: str) -> None:
 
 def main() -> None:
     """Run what was asked for."""
-    names = ("tuning", "scenes-tiny", "scenes-detr", "bccd-small", "bccd-lite0")
+    names = ("tuning", "scenes-tiny", "scenes-detr", "ablations", "bccd-small", "bccd-lite0")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(names)} (default: all)")
     parser.add_argument("--shared", type=Path, default=Path("../shared"), help="folder with data/ and weights/")

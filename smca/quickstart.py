@@ -23,7 +23,7 @@ from smca.training.request import TrainRequest
 from smca.visualization.curves import ap_curve, loss_curve, read_metrics
 from smca.visualization.page import Card, Picture, Section, Table, page
 
-TRAIN_IMAGES = 2080
+TRAIN_IMAGES = 2000
 VAL_IMAGES = 200
 SHOWN = 8
 EXPLAINED = 3

@@ -15,7 +15,7 @@ def add(parser: Parser) -> None:
         "compare", "Train several systems alike and compare them. Stopped, the same command goes on."
     )
     command.add_argument("data", type=Path, metavar="DATA", help="folder or file of a data set")
-    command.add_argument("--models", metavar="A,B,...", help="systems (default: all; a wrong name lists them)")
+    command.add_argument("--models", metavar="A,B,...", help="systems, or recipe files (default: all systems)")
     command.add_argument("--size", choices=("tiny", "small", "r50", "r101"), default="tiny", help="of every system")
     command.add_argument("--epochs", type=at_least(int, 1), metavar="N", help="of every run (default: the size's)")
     command.add_argument("--seeds", type=at_least(int, 1), default=1, metavar="S", help="runs of each: seeds 0 to S-1")

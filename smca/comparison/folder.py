@@ -14,11 +14,17 @@ from typing import Any
 
 from smca.errors import ConfigurationError, nearest
 from smca.files import read_json
+from smca.training.recipe import is_file
 from smca.training.recipes.contestants import CONTESTANTS
 from smca.training.request import TrainRequest
 from smca.training.run_folder import RunFolder
 
 PRETRAINED = "up-detr"
+
+
+def label(model: str) -> str:
+    """What a system is called in the table: its name or, of a recipe file, that file's."""
+    return Path(model).stem if is_file(model) else model
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,9 @@ class ComparisonRequest:
     def _overrides(self, name: str) -> Iterator[str]:
         for text in self.overrides:
             owner, mark, _ = text.partition("=")[0].rpartition(":")
-            if mark and owner not in self.models:
-                hint = nearest(owner, self.models)
+            names = [label(model) for model in self.models]
+            if mark and owner not in names:
+                hint = nearest(owner, names)
                 raise ConfigurationError(f"--set {text}: no system '{owner}' is compared.{hint}")
             if owner in ("", name):
                 yield text.removeprefix(f"{owner}:")

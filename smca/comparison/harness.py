@@ -19,11 +19,11 @@ from safetensors.torch import save_file
 from torch import channels_last, nn
 from transformers import set_seed
 
-from smca.comparison.folder import PRETRAINED, ComparisonFolder, ComparisonRequest
+from smca.comparison.folder import PRETRAINED, ComparisonFolder, ComparisonRequest, label
 from smca.comparison.measures import PeakMemory, measure
 from smca.comparison.table import write_table
 from smca.data.reading import read_data
-from smca.errors import OutputError
+from smca.errors import ConfigurationError, OutputError
 from smca.files import read_json, write_atomically, write_json
 from smca.inference.loading import pick_device
 from smca.progress import Progress, duration
@@ -44,11 +44,13 @@ class Comparison:
     def __init__(self, request: ComparisonRequest, out: Path) -> None:
         self.request, self.out = request, out
         self.place = ComparisonFolder(request, out)
-        self.recipes = {name: self._resolved(name) for name in request.models}
+        self.recipes = {label(name): self._resolved(name) for name in request.models}
+        if len(self.recipes) < len(request.models):
+            raise ConfigurationError(f"two systems have one name: {', '.join(request.models)}")
         self.failed: dict[str, str] = {}
 
     def _resolved(self, name: str) -> Recipe:
-        return with_request(contestant(name, self.request.size), self.request.training(0, name))
+        return with_request(contestant(name, self.request.size), self.request.training(0, label(name)))
 
     def run(self) -> Path:
         """Train what is not trained yet, measure it, write the table; returns the folder."""

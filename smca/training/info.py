@@ -27,7 +27,7 @@ from smca.modeling.image_processing import SmcaImageProcessor
 from smca.sizes import ImageSize
 from smca.training.detector import new_detector
 from smca.training.memory import kept_for_backward, most_at_inference
-from smca.training.recipe import from_yaml
+from smca.training.recipe import is_file
 from smca.training.recipes import find_recipe
 
 MIB = 2**20
@@ -130,14 +130,11 @@ def _configuration(target: str) -> tuple[SmcaConfig, ImageSize]:
     path = Path(target)
     if (path / "config.json").is_file():
         return _of_folder(path)
-    if path.suffix in (".yaml", ".yml"):
-        recipe = from_yaml(path)
-    elif path.exists():
+    if path.exists() and not is_file(target):
         raise ModelError(f"{path} is neither a model folder (no config.json) nor a recipe file (.yaml)")
-    elif len(path.parts) > 1:
+    if len(path.parts) > 1 and not is_file(target):
         raise ModelError(f"there is no {path}; allowed: a recipe's name, a recipe file (.yaml) or a model folder")
-    else:
-        recipe = find_recipe(target)
+    recipe = find_recipe(target)
     return recipe.config(), _four_to_three(recipe.image_size, recipe.long_side)
 
 

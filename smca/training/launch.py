@@ -38,9 +38,7 @@ from smca.training.weights import freeze, load_backbone, start_from
 
 def resolved_recipe(request: TrainRequest) -> Recipe:
     """The recipe of the request with all its options applied."""
-    path = Path(request.recipe)
-    recipe = from_yaml(path) if path.suffix in (".yaml", ".yml") else find_recipe(request.recipe)
-    return with_request(recipe, request)
+    return with_request(find_recipe(request.recipe), request)
 
 
 def resolved_yaml(request: TrainRequest) -> str:

@@ -153,6 +153,11 @@ class Recipe:
         return yaml.safe_dump(_builtin(values), sort_keys=False)
 
 
+def is_file(name: str) -> bool:
+    """Whether what stands for a recipe is a file and not a name."""
+    return name.endswith((".yaml", ".yml"))
+
+
 def from_yaml(path: Path) -> Recipe:
     """A recipe written by `--print_config`, whole or in part."""
     try:

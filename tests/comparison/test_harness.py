@@ -62,6 +62,23 @@ def test_a_setting_may_be_of_one_system(scenes: Path, tmp_path: Path) -> None:
         Comparison(dataclasses.replace(asked, overrides=("dter:lr=1",)), tmp_path / "out")
 
 
+def test_a_recipe_file_is_a_system(scenes: Path, tmp_path: Path) -> None:
+    recipe = contestant("smca", "tiny")
+    (tmp_path / "mine.yaml").write_text(
+        dataclasses.replace(recipe, model={**recipe.model, "spread": "fixed"}).to_yaml()
+    )
+    asked = request(scenes, str(tmp_path / "mine.yaml"), "smca")
+    asked = dataclasses.replace(asked, overrides=(*SMALL, "mine:lr=1e-3"))
+    comparison = Comparison(asked, tmp_path / "out")
+    assert list(comparison.recipes) == ["mine", "smca"]
+    assert comparison.recipes["mine"].config().spread == "fixed"
+    assert comparison.recipes["mine"].optimisation.lr == 1e-3
+    comparison.run()
+    assert [row["failed"] for row in rows(tmp_path / "out").values()] == [None, None]
+    with pytest.raises(ConfigurationError, match="one name"):
+        Comparison(request(scenes, "smca", "smca"), tmp_path / "out")
+
+
 def test_ours_and_theirs_in_one_table(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     names = ("smca", "detr-dc5", "up-detr", "deformable-detr")

@@ -199,6 +199,7 @@ ENOUGH_TO_LEARN = (
     "num_heads=4",
     "ffn_dim=128",
     "num_queries=24",
+    "query_groups=1",
     "image_size=128",
     "short_sides=[128]",
     "long_side=128",

@@ -6,9 +6,10 @@ AP of the paper's rows was measured on COCO 2017 val by who is named, not here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from smca.errors import ConfigurationError, nearest
-from smca.training.recipe import Recipe
+from smca.training.recipe import Recipe, from_yaml, is_file
 from smca.training.recipes import ablations, detr, paper, small
 from smca.training.recipes.contestants import by_full_name
 
@@ -53,7 +54,9 @@ def all_recipes() -> list[Recipe]:
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name."""
+    """The recipe of that name, or of that YAML file."""
+    if is_file(name):
+        return from_yaml(Path(name))
     recipes = {recipe.name: recipe for recipe in all_recipes()}
     if (found := by_full_name(name)) is not None and name not in recipes:
         return found

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from smca.comparison.peers.configuration import PeerConfig
 from smca.errors import ConfigurationError, nearest
-from smca.training.recipe import Origin, Recipe
+from smca.training.recipe import Origin, Recipe, from_yaml, is_file
 from smca.training.recipes import paper, rows, small
 
 SIZES: dict[str, Callable[[], Recipe]] = {
@@ -56,10 +57,14 @@ AT_SMALL_SIZES = (*ANCHORS, *CANDIDATES)
 
 
 def contestant(name: str, size: str) -> Recipe:
-    """The recipe of a system at a size; ConfigurationError lists all names."""
+    """The recipe of a system at a size, or that of a YAML file; ConfigurationError lists all names."""
+    if is_file(name):
+        return from_yaml(Path(name))
     if name not in CONTESTANTS:
         hint = nearest(name, CONTESTANTS)
-        raise ConfigurationError(f"no system '{name}' to compare.{hint} Allowed: {', '.join(CONTESTANTS)}")
+        raise ConfigurationError(
+            f"no system '{name}' to compare.{hint} Allowed: {', '.join(CONTESTANTS)}, or a YAML file"
+        )
     base = SIZES[size]()
     base = dataclasses.replace(base, model={**base.model, **PAPER})
     model = _ours(name, size, base) if name in OURS else _peer(name, size, base)
