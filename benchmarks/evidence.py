@@ -54,6 +54,11 @@ LITE0 = (
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "fixed-spread": ("smca-single-scale", {"spread": "fixed"}),
     "single-spread": ("smca-single-scale", {"spread": "single"}),
+    "single-scale-c5": (
+        "smca-single-scale",
+        {"levels": ("c5",)},
+    ),  # one level of smca's three, the middle one, as in R50
+    "c3-c4-c5": ("smca", {"levels": ("c3", "c4", "c5")}),  # levels around that of smca-single-scale, as in R50
     "intra-intra": ("smca", {"encoder": ("intra", "intra")}),
     "multi-multi": ("smca", {"encoder": ("multi", "multi")}),
     "no-selection": ("smca", {"scale_selection": False}),
