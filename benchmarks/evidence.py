@@ -43,7 +43,7 @@ TRIALS: dict[str, tuple[str, ...]] = {
     "rate-3e-4-queries-not-slowed": (*SLOW, "reference_factor=1"),
     "longer-warm-up": ("warmup=.2",),
 }
-TRIAL_EPOCHS, EPOCHS, LONG = 4, 8, 80
+TRIAL_EPOCHS, EPOCHS, LONG = 8, 8, 80
 LEARNED = 0.01  # an AP below it is noise: then the loss decides
 LITE0 = (
     *("backbone=timm/tf_efficientnet_lite0", "backbone_norm=batch", "frozen_stages=3", "crop_epochs=8"),
