@@ -20,7 +20,7 @@ from tests.modeling.official import Golden
 from tests.modeling.tiny import small_model
 
 OUTPUTS = {torch.float32: 5e-6, torch.float64: 2e-6}
-GRADIENTS = {torch.float32: 3e-5, torch.float64: 1e-5}  # on a processor with AMX float32 came to 1.7e-5
+GRADIENTS = {torch.float32: 2e-5, torch.float64: 1e-5}  # on a processor with AMX float32 came to 1.7e-5
 SPREADS = {
     "transformer_type1": "fixed",
     "transformer_type2": "single",
