@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from smca.visualization.explanation import Explanation
 
 
+COMPILATIONS = 16  # of one part, at most; torch runs what comes after uncompiled
 FLOAT32_PARTS = ("input_projection", "encoder", "decoder", "class_head", "box_head")
 
 
@@ -103,10 +104,14 @@ class SmcaForObjectDetection(PreTrainedModel):
     def compile_for_any_size(self, backend: str | Callable[..., Any] = "inductor") -> None:
         """Run the repeated parts as compiled code, whatever the sizes of images and batches.
 
-        Those are the backbone, an encoder block and a decoder layer, each compiled once for one image and once for
-        several, with and without padding; what stands between them, matching and losses are not compiled.
+        Those are the backbone, an encoder block and a decoder layer. Each is compiled once for one image and once for
+        several, with padding and without, in training and without, and at times again where two sizes that were equal
+        no longer are: about six times in each mode. What stands between them, matching and losses are not compiled.
         """
-        for part in (self.backbone.body, *self.encoder.blocks, *self.decoder.layers):
+        parts = (self.backbone.body, *self.encoder.blocks, *self.decoder.layers)
+        limit = torch._dynamo.config.recompile_limit  # of all parts together: their entry is the same code
+        torch._dynamo.config.recompile_limit = max(limit, COMPILATIONS * len(parts))
+        for part in parts:
             part.compile(dynamic=True, backend=backend)
 
     @can_return_tuple
