@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import warnings
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def start(network: bool = False) -> None:
     """Import torch, flush denormals to zero, keep telemetry off, and the network too unless asked."""
+    _keep_freed_memory()
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -18,6 +23,14 @@ def start(network: bool = False) -> None:
     import torch
 
     torch.set_flush_denormal(True)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc use freed blocks again; it would return them and fault every page in anew at each step (log.md)."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def say(text: str) -> None:
