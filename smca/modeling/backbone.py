@@ -162,7 +162,7 @@ class Backbone(nn.Module):
     def _multiple(layers: list[SpatialLayer]) -> int:
         """What image sides are padded to: nothing where layers pad alike on all sides, else the coarsest stride."""
         lopsided = any(layer.after > layer.before and shift(layer) for layer in layers)
-        return 2 * max(layer.after for layer in layers) if lopsided else 1
+        return max(layer.after for layer in layers) if lopsided else 1
 
     def forward(self, pixel_values: Tensor, sizes: BatchSizes | None) -> dict[str, Tensor]:
         if sizes is not None and self.one_by_one:
