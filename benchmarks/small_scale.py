@@ -41,7 +41,7 @@ def experiments(shared: Path, runs: Path) -> dict[str, str]:
         "quickstart-seed2": f"quickstart --out {runs}/quickstart-seed2 --seed 2",
         "bccd-scratch": f"train {bccd} --recipe smca-small --out {runs}/bccd-scratch",
         "bccd-lite0": f"train {bccd} --recipe smca-small --out {runs}/bccd-lite0 "
-        f"--backbone-weights {shared / LITE0} --epochs 46 {BACKBONE}",
+        f"--backbone-weights {shared / LITE0} --epochs 43 {BACKBONE}",
         "coco200-eight": f"train {runs}/eight --recipe smca-tiny --epochs 20 --out {runs}/coco200-eight {OVERFIT}",
         "coco200-epoch": f"train {coco} --recipe smca-tiny --epochs 1 --out {runs}/coco200-epoch",
     }
