@@ -45,7 +45,7 @@ TRIAL_EPOCHS, EPOCHS, LONG = 8, 8, 80
 LEARNED = 0.01  # an AP below it is noise: then the loss decides
 LITE0 = (
     *("backbone=timm/tf_efficientnet_lite0", "backbone_norm=batch", "frozen_stages=3", "crop_epochs=8"),
-    *("precision=fp32", "vertical_flip=.5", "image_size=288"),
+    *("precision=fp32", "vertical_flip=.5"),
 )
 
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -13,10 +13,11 @@ from typing import Any
 from PIL import Image
 
 from smca.data.scenes import make_scenes
-from smca.evaluation.command import evaluate_folder
+from smca.evaluation.command import evaluate_model
 from smca.files import claim_folder, read_json, write_atomically, write_json
 from smca.inference.command import predict_files
 from smca.inference.explain import explain_file
+from smca.inference.loading import load
 from smca.progress import Progress, duration
 from smca.training.launch import train
 from smca.training.request import TrainRequest
@@ -39,7 +40,7 @@ def quickstart(out: Path, seed: int = 0) -> Path:
     clock = time.monotonic()
     run = train(TrainRequest(data=out / "data", recipe="smca-tiny", out=out / "run", seed=seed, overrides=("flip=0",)))
     training = time.monotonic() - clock
-    numbers = evaluate_folder(run / "best", out / "data")
+    numbers = evaluate_model(load(run / "best"), out / "data")
     images = _shown(out / "data")
     predict_files(run / "best", images, out / "predictions")
     for image in images[:EXPLAINED]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from smca.cli.parsing import Parser, at_least, fraction
+from smca.cli.parsing import Parser, add_format, at_least, fraction
 from smca.cli.process import say, start
 
 
@@ -22,6 +22,7 @@ def add(parser: Parser) -> None:
     command.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: runs/compare-DATA)")
     command.add_argument("--image-size", type=at_least(int, 32), metavar="S", help="shorter side in pixels")
     command.add_argument("--val-fraction", type=fraction, default=0.0, metavar="F", help="part of train used as val")
+    add_format(command)
     command.add_argument("--backbone-weights", metavar="none|imagenet|PATH", help="where every backbone starts")
     command.add_argument(
         "--set",
@@ -58,6 +59,7 @@ def run(arguments: Namespace) -> None:
         workers=arguments.workers,
         device=arguments.device,
         val_fraction=arguments.val_fraction,
+        format=arguments.format,
         pretrain_epochs=arguments.pretrain_epochs,
     )
     out = arguments.out or Path("runs") / f"compare-{arguments.data.resolve().stem}"

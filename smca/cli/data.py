@@ -5,14 +5,15 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from smca.cli.parsing import Parser, at_least, image_size
+from smca.cli.parsing import Parser, add_format, at_least, image_size
 from smca.cli.process import say, start
 from smca.sizes import ImageSize
 
 
 def add(parser: Parser) -> None:
     """Add the command and its sub-commands to `parser`."""
-    data = parser.add_command("data", "Make data sets.")
+    data = parser.add_command("data", "Make and convert data sets.")
+    _add_convert(data)
     scenes = data.add_command(
         "scenes", "Generate a COCO-format data set of digits or shapes. The seed decides every bit."
     )
@@ -27,6 +28,29 @@ def add(parser: Parser) -> None:
     )
     scenes.add_argument("--glyphs", choices=("digits", "shapes"), default="digits", help="what to detect")
     scenes.set_defaults(run=run_scenes)
+
+
+def _add_convert(data: Parser) -> None:
+    command = data.add_command("convert", "Write a data set of one format (COCO, VOC, YOLO) in another.")
+    command.add_argument("data", type=Path, metavar="DATA", help="folder or file of a data set")
+    command.add_argument("out", type=Path, metavar="OUT", help="folder to write")
+    command.add_argument("--to", choices=("coco", "voc", "yolo"), required=True, help="format to write")
+    add_format(command)
+    command.add_argument("--strict", action="store_true", help="stop at missing or unreadable images")
+    command.set_defaults(run=run_convert)
+
+
+def run_convert(arguments: Namespace) -> None:
+    """Convert every split; a line for each, and for what was skipped or changed."""
+    start()
+    from smca.data.conversion import convert
+    from smca.progress import Progress
+
+    with Progress("copying") as progress:
+        lines = convert(arguments.data, arguments.out, arguments.to, arguments.format, arguments.strict, step=progress)
+    for line in lines:
+        say(line)
+    say(f"wrote {arguments.out}")
 
 
 def run_scenes(arguments: Namespace) -> None:

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smca.cli.parsing import Parser, at_least
+from smca.cli.parsing import Parser, add_format, at_least
 from smca.cli.process import start
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def add(parser: Parser) -> None:
     )
     command.add_argument("model", type=Path, metavar="MODEL", help="model folder")
     command.add_argument("data", type=Path, metavar="DATA", help="folder or file of a data set")
-    command.add_argument("--split", choices=("train", "val"), default="val", help="which part of the data")
+    command.add_argument("--split", choices=("train", "val", "test"), default="val", help="which part of the data")
+    add_format(command)
     command.add_argument("--batch", type=at_least(int, 1), default=4, metavar="N", help="images at once")
     command.add_argument("--workers", type=at_least(int, 0), default=2, metavar="N", help="loader processes")
     command.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
@@ -35,19 +36,18 @@ def add(parser: Parser) -> None:
 def run(arguments: Namespace) -> None:
     """Evaluate, print the table and write what was asked for."""
     start()
-    from smca.evaluation.command import evaluate_folder
+    from smca.evaluation.command import evaluate_model
     from smca.files import write_json
+    from smca.inference.loading import load
 
-    summary = evaluate_folder(
-        arguments.model,
+    summary = evaluate_model(
+        load(arguments.model, arguments.device, arguments.precision, arguments.compile),
         arguments.data,
         split=arguments.split,
         batch=arguments.batch,
         workers=arguments.workers,
-        device=arguments.device,
-        precision=arguments.precision,
-        compile=arguments.compile,
         strict=arguments.strict,
+        format=arguments.format,
         report=arguments.report,
     )
     _show(summary)

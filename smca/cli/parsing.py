@@ -24,6 +24,11 @@ class _Help(argparse.HelpFormatter):
         return text if silent or "default" in text else f"{text} (default: %(default)s)"
 
 
+def add_format(command: argparse._ActionsContainer) -> None:
+    """Add --format, the format of DATA."""
+    command.add_argument("--format", choices=("coco", "voc", "yolo"), help="of DATA (default: recognised by itself)")
+
+
 Number = TypeVar("Number", int, float)
 
 

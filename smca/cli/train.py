@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from smca.cli.parsing import Parser, above, at_least, fraction
+from smca.cli.parsing import Parser, above, add_format, at_least, fraction
 from smca.cli.process import say, start
 
 
@@ -28,6 +28,7 @@ def _add_schedule(command: Parser) -> None:
     group.add_argument("--lr", type=above(0), metavar="X", help="learning rate of everything but the backbone")
     group.add_argument("--image-size", type=at_least(int, 32), metavar="S", help="shorter side in pixels")
     group.add_argument("--val-fraction", type=fraction, default=0.0, metavar="F", help="part of train used as val")
+    add_format(group)
     group.add_argument("--strict", action="store_true", help="stop at missing or unreadable images")
 
 
@@ -76,6 +77,7 @@ def run(arguments: Namespace) -> None:
         dry_run=arguments.dry_run,
         strict=arguments.strict,
         val_fraction=arguments.val_fraction,
+        format=arguments.format,
     )
     if arguments.print_config:
         say(resolved_yaml(request))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smca.data.layouts import Format
+from smca.data.reading import DataSet, read_data
 from smca.errors import ConfigurationError, nearest
 from smca.files import read_json
 from smca.training.recipe import is_file
@@ -42,12 +44,17 @@ class ComparisonRequest:
     workers: int | None = None
     device: str | None = None
     val_fraction: float = 0.0
+    format: Format | None = None
     pretrain_epochs: int = 10
 
     def to_json(self) -> dict[str, Any]:
         """Builtin types only, the data folder absolute."""
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(self).items()}
         return {**plain, "data": str(self.data.resolve())}
+
+    def read(self, seed: int = 0) -> DataSet:
+        """The data that runs of a seed learn from and are judged by."""
+        return read_data(self.data, val_fraction=self.val_fraction, seed=seed, format=self.format)
 
     def training(self, seed: int, name: str = "") -> TrainRequest:
         """What all runs of a seed have in common; with `name`, also what that system alone was given."""
@@ -62,6 +69,7 @@ class ComparisonRequest:
             seed=seed,
             device=self.device,
             val_fraction=self.val_fraction,
+            format=self.format,
         )
 
     def _overrides(self, name: str) -> Iterator[str]:

@@ -22,7 +22,6 @@ from transformers import set_seed
 from smca.comparison.folder import PRETRAINED, ComparisonFolder, ComparisonRequest, label
 from smca.comparison.measures import PeakMemory, measure
 from smca.comparison.table import write_table
-from smca.data.reading import read_data
 from smca.errors import ConfigurationError, OutputError
 from smca.files import read_json, write_atomically, write_json
 from smca.inference.loading import pick_device
@@ -54,7 +53,7 @@ class Comparison:
 
     def run(self) -> Path:
         """Train what is not trained yet, measure it, write the table; returns the folder."""
-        read_data(self.request.data, val_fraction=self.request.val_fraction)
+        self.request.read()
         self._claim()
         runs = [(name, seed) for seed in range(self.request.seeds) for name in self.recipes]
         started, trained = time.monotonic(), 0
@@ -98,7 +97,7 @@ class Comparison:
 
     def _looked_at(self, seed: int) -> list[Path]:
         """A few pictures to time predictions on."""
-        data = read_data(self.request.data, val_fraction=self.request.val_fraction, seed=seed)
+        data = self.request.read(seed)
         return [record.path for record in (data.val or data.train).records[:TIMED]]
 
     def _train(self, name: str, seed: int) -> None:
@@ -124,6 +123,7 @@ class Comparison:
                 seed=seed,
                 device=common.device,
                 val_fraction=common.val_fraction,
+                format=common.format,
             )
         )
 
@@ -144,7 +144,7 @@ class Comparison:
         if not finished.is_file():
             place.parent.mkdir(exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)  # of one that was killed
-            data = read_data(request.data, val_fraction=request.val_fraction, seed=seed)
+            data = request.read(seed)
             started = time.monotonic()
             files = [record.path for record in data.train.records]
             pretrain(files, recipe, request.pretrain_epochs, place, seed=seed, device=request.device)
@@ -154,7 +154,7 @@ class Comparison:
     def _warm_up(self, seed: int, path: Path) -> None:
         request = self.request.training(seed)
         recipe = with_request(contestant("smca", self.request.size), request)
-        data = read_data(request.data, val_fraction=request.val_fraction, seed=seed)
+        data = self.request.read(seed)
         set_seed(seed)
         model = new_detector(recipe.config(data.train.class_names))
         cast(nn.Module, model).to(pick_device(request.device))

@@ -26,6 +26,7 @@ from torchvision.transforms.v2 import functional
 from smca.errors import DataError
 from smca.sizes import ImageSize
 
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError, DataError)
 _QUARTER_TURNS = (5, 6, 7, 8)
 _JPEG_END, _PNG_END = b"\xff\xd9", b"\0\0\0\0IEND\xaeB`\x82"

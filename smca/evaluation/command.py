@@ -1,7 +1,7 @@
-"""Evaluation from a model folder and a data set: what `smca eval` does.
+"""Evaluation of a loaded model on a data set: what `smca eval` does.
 
-Raises ModelError and DataError for a folder that is not what it should be, and DataError when the data has a
-class that the model does not know. What reading the data skipped or changed is listed.
+Raises DataError for data that cannot be read or has a class that the model does not know. What reading the data
+skipped or changed is listed.
 """
 
 from __future__ import annotations
@@ -12,31 +12,29 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from smca.data.dataset import Collate, EvalDataset
+from smca.data.layouts import Format
 from smca.data.reading import read_split
 from smca.data.records import Split
 from smca.evaluation.coco import Summary
 from smca.evaluation.loop import evaluate
 from smca.evaluation.report import write_report
-from smca.inference.loading import Precision, class_names, load, processor_of
+from smca.inference.loading import class_names, processor_of
 from smca.progress import Progress
 
 
-def evaluate_folder(
-    model_folder: str | Path,
+def evaluate_model(
+    model: PreTrainedModel,
     data: Path,
     *,
     split: str = "val",
     batch: int = 4,
     workers: int = 2,
-    device: str | None = None,
-    precision: Precision = "fp32",
-    compile: bool = False,
     strict: bool = False,
+    format: Format | None = None,
     report: Path | None = None,
 ) -> Summary:
-    """Return the COCO numbers of a model on a split, classes matched by name; write a page into `report`."""
-    model = load(model_folder, device, precision, compile)
-    records = with_classes_of(model, read_split(data, split, strict=strict))
+    """Return the COCO numbers of a loaded model on a split, classes matched by name; write a page into `report`."""
+    records = with_classes_of(model, read_split(data, split, strict=strict, format=format))
     processor = processor_of(model)
     loader = DataLoader(
         EvalDataset(records.records), batch, num_workers=workers, collate_fn=Collate(processor, train=False)
@@ -46,7 +44,7 @@ def evaluate_folder(
             progress.print(line)
         summary = evaluate(model, processor, loader, records, model.device, progress)
     if report is not None:
-        write_report(report, f"{model_folder} on {data}", summary, records, model, processor)
+        write_report(report, f"{model.name_or_path} on {data}", summary, records, model, processor)
     return summary
 
 

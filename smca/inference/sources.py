@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from smca.data.images import load_image, to_tensor
+from smca.data.images import IMAGE_SUFFIXES, load_image, to_tensor
 from smca.errors import DataError
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 ImageSource = str | Path | Image.Image | np.ndarray | torch.Tensor
 
 

@@ -107,7 +107,13 @@ def _run(trainer: DetectionTrainer, checkpoint: Path | None = None) -> None:
 
 
 def _checked_data(request: TrainRequest, recipe: Recipe) -> DataSet:
-    data = read_data(request.data, strict=request.strict, val_fraction=request.val_fraction, seed=request.seed)
+    data = read_data(
+        request.data,
+        strict=request.strict,
+        val_fraction=request.val_fraction,
+        seed=request.seed,
+        format=request.format,
+    )
     if not data.train.records:
         raise DataError(f"{request.data} has no usable training image")
     most = max((len(record.trainable[1]), str(record.path)) for record in data.train.records)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from smca.data.layouts import Format
+
 
 @dataclass(frozen=True)
 class TrainRequest:
@@ -30,6 +32,7 @@ class TrainRequest:
     dry_run: bool = False
     strict: bool = False
     val_fraction: float = 0.0
+    format: Format | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Builtin types only; the data folder absolute, so that a run resumes from anywhere."""

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from smca.data.scenes import make_scenes
-from smca.evaluation.command import evaluate_folder
+from smca.evaluation.command import evaluate_model
+from smca.inference.loading import load
 from smca.sizes import ImageSize
 from smca.training.launch import train
 from smca.training.recipes.contestants import PEERS
@@ -74,4 +75,4 @@ def test_eight_pictures_are_learned_by_heart(
     with pytest.raises(EnoughError):
         train(request)
     best = RunFolder(tmp_path / "run").metrics()[-1]["AP"]
-    assert evaluate_folder(tmp_path / "run" / "best", data)["AP"] == pytest.approx(best, abs=1e-6)
+    assert evaluate_model(load(tmp_path / "run" / "best"), data)["AP"] == pytest.approx(best, abs=1e-6)

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from smca.errors import DataError
-from smca.evaluation.command import evaluate_folder
+from smca.evaluation.command import evaluate_model
+from smca.inference.loading import load
 from tests.evaluation.splits import METRICS
 from tests.inference.small_model import save_small_model
 
@@ -44,7 +45,7 @@ def write_data(folder: Path, names: tuple[str, ...]) -> Path:
 
 def test_numbers_page_and_findings(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_data(tmp_path / "data", NAMES)
-    summary = evaluate_folder(model_folder, data, batch=2, workers=0, device="cpu", report=tmp_path / "report")
+    summary = evaluate_model(load(model_folder, "cpu"), data, batch=2, workers=0, report=tmp_path / "report")
     assert set(summary) == {*METRICS, "per_class", "best_threshold"}
     assert set(summary["per_class"]) == set(NAMES)
     assert summary["per_class"]["dog"] is None
@@ -54,11 +55,11 @@ def test_numbers_page_and_findings(model_folder: Path, tmp_path: Path, capsys: p
 
 def test_classes_are_matched_by_name(model_folder: Path, tmp_path: Path) -> None:
     turned = write_data(tmp_path / "turned", NAMES[::-1])
-    summary = evaluate_folder(model_folder, turned, workers=0, device="cpu")
+    summary = evaluate_model(load(model_folder, "cpu"), turned, workers=0)
     assert tuple(summary["per_class"]) == NAMES
     assert [name for name, value in summary["per_class"].items() if value is not None] == ["cow"]
 
 
 def test_class_the_model_does_not_know(model_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'horse'"):
-        evaluate_folder(model_folder, write_data(tmp_path / "data", ("cat", "horse")), workers=0, device="cpu")
+        evaluate_model(load(model_folder, "cpu"), write_data(tmp_path / "data", ("cat", "horse")), workers=0)
