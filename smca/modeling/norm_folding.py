@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import FrozenBatchNorm2d
 
+from smca.modeling.fused_blocks import with_fused_blocks
 from smca.modeling.receptive_field import run_without_content
 
 Norm = nn.BatchNorm2d | FrozenBatchNorm2d
@@ -74,7 +75,8 @@ class InferenceNetwork:
     def ready(self) -> nn.Module:
         """The copy as the network's weights are now."""
         if self._copy is None:
-            self._copy = folded(self.network, self.shared).to(memory_format=torch.channels_last).to(dtype=self.dtype)
+            copied = with_fused_blocks(folded(self.network, self.shared))
+            self._copy = copied.to(memory_format=torch.channels_last).to(dtype=self.dtype)
         return self._copy
 
     def forget(self) -> None:

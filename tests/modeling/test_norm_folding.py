@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
 
 from smca.modeling.backbone import Backbone
 from smca.modeling.detector import SmcaForObjectDetection
+from smca.modeling.fused_blocks import ConvolutionReLU, FusedBlock, with_fused_blocks
 from smca.modeling.geometry import BatchSizes
 from smca.modeling.norm_folding import Norm, folded, norms_behind_convolutions
 from tests.modeling.tiny import padded_batch, picture, small_config, small_model, stir, stirred_model
@@ -53,6 +55,51 @@ def test_every_norm_is_folded_and_a_padded_batch_gives_the_same_maps(switches: d
         torch.testing.assert_close(after[level], before[level], rtol=1e-4, atol=2e-4 * float(before[level].abs().max()))
     assert list(backbone.state_dict()) == names
     assert not any(isinstance(module, Norm) for module in folded(backbone.body).modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks", "alone"), [("resnet18", 8, 1), ("resnet50", 16, 1), ("timm/resnet18d", 8, 2)]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@torch.no_grad()
+def test_activations_and_sums_are_computed_in_convolutions(
+    name: str, blocks: int, alone: int, dtype: torch.dtype
+) -> None:
+    backbone = backbone_of({"backbone": name, "backbone_norm": "batch"})
+    simple = folded(backbone.body).to(dtype)
+    fused = with_fused_blocks(folded(backbone.body)).to(dtype)
+    found = [module for module in fused.modules() if isinstance(module, FusedBlock)]
+    inside = sum(len(block.convolutions) for block in found)
+    assert len(found) == blocks
+    assert sum(isinstance(module, ConvolutionReLU) for module in fused.modules()) - inside == alone
+    pixels = picture(96, 70)[None].to(dtype).to(memory_format=torch.channels_last)
+    rough = 0.05 if dtype == torch.bfloat16 else 1e-5
+    for wanted, *ways in zip(*map(_maps, (simple(pixels), fused(pixels), _without_onednn(fused, pixels))), strict=True):
+        for way in ways:
+            torch.testing.assert_close(way, wanted, rtol=rough, atol=rough * float(wanted.abs().max()))
+
+
+def _maps(output: object) -> list[Tensor]:
+    return list(output.values()) if isinstance(output, dict) else list(cast(list[Tensor], output))
+
+
+def _without_onednn(network: nn.Module, pixels: Tensor) -> object:
+    with torch.backends.mkldnn.flags(enabled=False):
+        return network(pixels)
+
+
+@torch.no_grad()
+def test_a_block_leaves_alone_what_others_may_read() -> None:
+    """Sums overwrite their second summand, but an image given to a first block without a shortcut is somebody's."""
+    stage = nn.Sequential(*(BasicBlock(8, 8, norm_layer=nn.Identity) for _ in range(2))).eval()
+    for block in stage:
+        for name in ("bn1", "bn2"):
+            block.set_submodule(name, nn.Sequential())
+    pixels = torch.randn(1, 8, 6, 6).to(memory_format=torch.channels_last)
+    before, wanted = pixels.clone(), stage(pixels)
+    torch.testing.assert_close(with_fused_blocks(stage)(pixels), wanted)
+    assert torch.equal(pixels, before)
+    assert [block.follows for block in stage] == [False, True]
 
 
 def test_a_convolution_that_no_norm_follows_stays() -> None:
