@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from torchvision.models import resnet
 from torchvision.models._utils import IntermediateLayerGetter
 
+from smca.modeling.precision import cpu_has_bfloat16
+
 BLOCKS = (resnet.BasicBlock, resnet.Bottleneck, timm_resnet.BasicBlock, timm_resnet.Bottleneck)
 NOTHING = (nn.Identity, type(None))
-TYPES = (torch.float32, torch.bfloat16)
 
 
 class ConvolutionReLU(nn.Module):
@@ -45,8 +46,10 @@ class ConvolutionReLU(nn.Module):
 
 
 def _onednn(x: Tensor) -> bool:
-    there = x.device.type == "cpu" and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
-    return there and x.dtype in TYPES and not torch.is_grad_enabled()
+    if x.device.type != "cpu" or torch.is_grad_enabled() or not torch.backends.mkldnn.is_available():
+        return False
+    fits = x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and cpu_has_bfloat16())
+    return fits and bool(torch.backends.mkldnn.enabled)
 
 
 class FusedBlock(nn.Module):
@@ -84,7 +87,7 @@ def with_fused_blocks(network: nn.Module) -> nn.Module:
 def _fuse_neighbours(sequence: nn.Sequential | IntermediateLayerGetter) -> None:
     parts = [(name, part) for name, part in sequence.named_children() if not _is_empty(part)]
     for (name, part), (after, activation) in pairwise(parts):
-        if _is_simple(part) and isinstance(activation, nn.ReLU):
+        if _is_simple(part) and isinstance(activation, nn.ReLU) and not activation._forward_hooks:
             sequence._modules[name] = ConvolutionReLU(cast(nn.Conv2d, part))
             sequence._modules[after] = nn.Identity()
 
@@ -94,7 +97,9 @@ def _is_empty(part: nn.Module) -> bool:
 
 
 def _is_simple(part: nn.Module) -> bool:
-    return type(part) is nn.Conv2d and part.padding_mode == "zeros" and not isinstance(part.padding, str)
+    if type(part) is not nn.Conv2d or part._forward_hooks:
+        return False
+    return part.padding_mode == "zeros" and not isinstance(part.padding, str)
 
 
 def _before(network: nn.Module, name: str) -> type[nn.Module] | None:
@@ -106,7 +111,9 @@ def _before(network: nn.Module, name: str) -> type[nn.Module] | None:
 
 
 def _is_plain(block: nn.Module) -> bool:
-    """Whether norms are gone, activations are ReLUs, and nothing else is done in between."""
+    """Whether norms are gone, activations are ReLUs, nothing else is done in between, and nobody looks on."""
+    if block._forward_hooks or block._forward_pre_hooks:
+        return False
     for name, part in block.named_children():
         if name.startswith("conv"):
             fine = _is_simple(part)
