@@ -26,7 +26,7 @@ BELOW = {
 BELOW["training"] = (set(BELOW) | GROUND) - {"benchmark"}
 BELOW["comparison"] = set(BELOW) | GROUND
 BELOW["benchmark"] = (set(BELOW) | GROUND) - {"interchange", "comparison"}
-HIGHEST = {"quickstart", "cli", "__main__", "__init__"}
+HIGHEST = {"quickstart", "doctor", "cli", "__main__", "__init__"}
 
 # Methods of a lower room that open a higher one when called: model.predict and detections.draw.
 DOORS = {

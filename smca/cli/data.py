@@ -12,7 +12,8 @@ from smca.sizes import ImageSize
 
 def add(parser: Parser) -> None:
     """Add the command and its sub-commands to `parser`."""
-    data = parser.add_command("data", "Make and convert data sets.")
+    data = parser.add_command("data", "Make, check and convert data sets.")
+    _add_check(data)
     _add_convert(data)
     scenes = data.add_command(
         "scenes", "Generate a COCO-format data set of digits or shapes. The seed decides every bit."
@@ -28,6 +29,39 @@ def add(parser: Parser) -> None:
     )
     scenes.add_argument("--glyphs", choices=("digits", "shapes"), default="digits", help="what to detect")
     scenes.set_defaults(run=run_scenes)
+
+
+def _add_check(data: Parser) -> None:
+    command = data.add_command("check", "Examine a data set: what is wrong with it, what is in it, what suits it.")
+    command.add_argument("data", type=Path, metavar="DATA", help="folder or file of a data set")
+    add_format(command)
+    command.add_argument("--report", type=Path, metavar="DIR", help="write an HTML page with pictures")
+    command.add_argument("--fix", type=Path, metavar="OUT", help="write a repaired copy, in the COCO format")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers for machines")
+    command.set_defaults(run=run_check)
+
+
+def run_check(arguments: Namespace) -> None:
+    """Examine; findings first, the advice last."""
+    start()
+    from smca.data.conversion import convert
+    from smca.doctor import advice, check, findings, numbers, size_rows, split_rows, write_page
+    from smca.files import write_json
+
+    checkup = check(arguments.data, arguments.format)
+    for name, images, boxes, most in split_rows(checkup):
+        say(f"{name}: {images} images, {boxes} boxes, at most {most} in one")
+    say("objects at the advised size: " + ", ".join(f"{count} {title}" for title, count in size_rows(checkup)))
+    for line in findings(checkup) or ("nothing to mend",):
+        say(f"- {line}")
+    if arguments.report:
+        say(f"wrote {write_page(checkup, arguments.data, arguments.report)}")
+    if arguments.json:
+        write_json(arguments.json, numbers(checkup))
+    if arguments.fix:
+        convert(arguments.data, arguments.fix, "coco", arguments.format)
+        say(f"wrote {arguments.fix}")
+    say(f"begin with: {advice(checkup)}")
 
 
 def _add_convert(data: Parser) -> None:
