@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from matplotlib.ticker import ScalarFormatter
 
-from smca.data.layouts import Format, find
-from smca.data.reading import read_split
+from smca.data.images import load_image
+from smca.data.layouts import Format
+from smca.data.reading import read_splits
 from smca.data.records import Record, Split
 from smca.data.twins import twins
 from smca.detections import Detections
@@ -28,7 +29,6 @@ from smca.visualization.detections import draw
 from smca.visualization.figures import new_figure, rendered
 from smca.visualization.page import Card, Picture, Section, Table, page
 
-SPLITS = ("train", "val", "test")
 RARE, UNEVEN = 10, 20  # boxes of a class; most frequent class to the least
 SAMPLES = 12
 SIZES = range(256, 801, 32)
@@ -62,10 +62,7 @@ class Checkup:
 
 def check(data: Path, format: Format | None = None) -> Checkup:
     """Read all splits and look at every picture."""
-    one_file = data.is_file() and data.suffix.lower() == ".json"
-    names = [name for name in SPLITS[: 1 if one_file else None] if find(data, name, format)] or ["train"]
-    splits = [read_split(data, name, format=format) for name in names]
-    splits = [split.aligned(splits[0].class_names, splits[0].category_ids) for split in splits]
+    splits = read_splits(data, format=format)
     places = [(record.path, number) for number, split in enumerate(splits) for record in split.records]
     with Progress("looking at pictures") as progress:
         pairs = twins([path for path, _ in places], progress)
@@ -202,7 +199,7 @@ def _samples(checkup: Checkup) -> list[Picture]:
 def _annotated(record: Record, class_names: Sequence[str]) -> Picture:
     names = tuple(class_names[label] for label in record.labels)
     true = Detections(record.boxes, np.ones(len(names), np.float32), record.labels, names, record.size)
-    picture = draw(record.path, true, with_scores=False)
+    picture = draw(load_image(record.path).permute(1, 2, 0).numpy(), true, with_scores=False)
     picture.thumbnail((640, 640))
     return Picture(picture, f"{record.path.name}: {len(names)} boxes")
 

@@ -16,13 +16,12 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import yaml
 
-from smca.data.layouts import Format, find
-from smca.data.reading import read_split
+from smca.data.layouts import Format
+from smca.data.reading import read_splits
 from smca.data.records import Record, Split
 from smca.errors import OutputError
 from smca.files import claim_folder, write_atomically, write_json
 
-SPLITS = ("train", "val", "test")
 Step = Callable[[int, int], object]
 
 
@@ -30,10 +29,7 @@ def convert(
     data: Path, out: Path, to: Format, format: Format | None = None, strict: bool = False, step: Step | None = None
 ) -> list[str]:
     """Write every split of `data` to `out`; returns a line for each split, and for all that was skipped or changed."""
-    one_file = data.is_file() and data.suffix.lower() == ".json"
-    names = ("train",) if one_file else tuple(name for name in SPLITS if find(data, name, format))
-    splits = [read_split(data, name, strict=strict, format=format) for name in names or SPLITS[:1]]
-    splits = [split.aligned(splits[0].class_names, splits[0].category_ids) for split in splits]
+    splits = read_splits(data, strict=strict, format=format)
     claim_folder(out)
     total, done, lines, taken = sum(len(split.records) for split in splits), 0, [], set[str]()
     for split in splits:

@@ -24,6 +24,7 @@ from smca.data.yolo import find_yolo
 from smca.errors import DataError, nearest
 
 Format = Literal["coco", "voc", "yolo"]
+SPLITS = ("train", "val", "test")
 
 
 class Source(Protocol):
@@ -57,7 +58,7 @@ def source(data: Path, split: str, format: Format | None = None) -> Source:
     found = find(data, split, format)
     if found is not None:
         return found
-    others = [name for name in ("train", "val", "test") if find(data, name, format)]
+    others = [name for name in SPLITS if find(data, name, format)]
     if others:
         raise DataError(f"{data} has no {split} split, only {' and '.join(others)}")
     if data.is_file():
@@ -70,10 +71,20 @@ def source(data: Path, split: str, format: Format | None = None) -> Source:
     )
 
 
+def splits_of(data: Path, format: Format | None = None) -> tuple[str, ...]:
+    """The names of all splits; a single .json file is "train"."""
+    one_file = data.is_file() and data.suffix.lower() == ".json"
+    return SPLITS[:1] if one_file else tuple(name for name in SPLITS if find(data, name, format))
+
+
 def find(data: Path, split: str, format: Format | None = None) -> Source | None:
-    """The first layout that fits, of one format or of all."""
-    formats = [format] if format else list(_LAYOUTS)
-    return next((found for one in formats for layout in _LAYOUTS[one] if (found := layout(data, split))), None)
+    """The first layout that fits; without a `format` of the first one that has any split here."""
+    known = format or next((one for one in FORMATS if any(_found(data, split, one) for split in SPLITS)), None)
+    return _found(data, split, known) if known else None
+
+
+def _found(data: Path, split: str, format: Format) -> Source | None:
+    return next((found for layout in _LAYOUTS[format] if (found := layout(data, split))), None)
 
 
 def _single_file(data: Path, _: str) -> Source | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smca.data.layouts import Format, find, source
+from smca.data.layouts import Format, find, source, splits_of
 from smca.data.records import Findings, Split
 from smca.errors import ConfigurationError, DataError
 
@@ -54,6 +54,13 @@ def read_data(
 def read_split(data: Path | str, split: str, *, strict: bool = False, format: Format | None = None) -> Split:
     """Read one split by name ("train", "val", "test"); a single .json file answers to every name."""
     return source(Path(data), split, format).read(split, strict)
+
+
+def read_splits(data: Path | str, *, strict: bool = False, format: Format | None = None) -> list[Split]:
+    """Every split there is, labelled in the classes of the first."""
+    names = splits_of(Path(data), format) or ("train",)
+    splits = [read_split(data, name, strict=strict, format=format) for name in names]
+    return [split.aligned(splits[0].class_names, splits[0].category_ids) for split in splits]
 
 
 def _held_back(train: Split, fraction: float, seed: int) -> DataSet:

@@ -188,6 +188,16 @@ def test_a_format_can_be_asked_for(write_coco: CocoWriter, tmp_path: Path) -> No
         read_split(tmp_path, "train", format="voc")
 
 
+def test_formats_are_not_mixed(write_coco: CocoWriter, tmp_path: Path) -> None:
+    """What another format says of a split that this one lacks is not asked for, broken or not."""
+    write_coco(annotations=[annotation()])
+    write_yolo(tmp_path, "", "train: images/train\nval: images/train\nnames: [cat]\n")
+    with pytest.raises(DataError, match="no val split"):
+        read_data(tmp_path)
+    (tmp_path / "data.yaml").write_text("train: [")
+    assert len(read_data(tmp_path, need_val=False).train.records) == 1
+
+
 BOX = st.tuples(*[st.floats(0, 24)] * 2, *[st.floats(0.5, 24)] * 2)
 
 
