@@ -125,7 +125,7 @@ class Evidence:
         if not kept.exists():
             _compare(out, self.part, OURS, TRIAL_EPOCHS, settings)
             kept.parent.mkdir(parents=True, exist_ok=True)
-            write_json(kept, read_json(out / "table.json"))
+            write_atomically(kept, _portable(out / "table.json"))
 
     def _compare(
         self, name: str, data: Path, systems: tuple[str, ...], epochs: int, settings: tuple[str, ...], *more: str
@@ -146,7 +146,7 @@ class Evidence:
 
     def _page(self, name: str) -> None:
         out = self.runs / name
-        page = (out / "table.md").read_text().replace(f"{Path.cwd()}/", "").replace("convergence.png", f"{name}.png")
+        page = _portable(out / "table.md").replace("convergence.png", f"{name}.png")
         write_atomically(RESULTS / f"{name}.md", page)
         for kind, suffix in (("table.json", "json"), ("convergence.png", "png")):
             write_atomically(RESULTS / f"{name}.{suffix}", (out / kind).read_bytes())
@@ -193,8 +193,12 @@ def _keep(out: Path, kept: Path) -> None:
     for done in out.glob(f"runs/*/{MEASURED}"):
         files += [done, done.with_name("run.json"), done.with_name("metrics.jsonl")]
     for path in files:
-        (kept / path.relative_to(out)).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, kept / path.relative_to(out))
+        write_atomically(kept / path.relative_to(out), _portable(path))
+
+
+def _portable(file: Path) -> str:
+    """Its text without this machine's path to the repository, where the script is run."""
+    return file.read_text().replace(f"{Path.cwd()}/", "")
 
 
 def _compare(
