@@ -106,8 +106,8 @@ class SmcaForObjectDetection(PreTrainedModel):
 
         Those are the backbone, an encoder block and a decoder layer. Each is compiled once for one image and once for
         several, with padding and without, in training and without, and at times again where two sizes that were equal
-        no longer are: six to eight times in each mode. What stands between them, matching and losses are not compiled, nor
-        is the backbone of a model that is prepared for inference: it runs a copy of its own (norm_folding.py).
+        no longer are: six to eight times in each mode. What stands between them, matching and losses are not compiled,
+        nor is the backbone of a model that is prepared for inference: it runs a copy of its own (norm_folding.py).
         """
         parts = (self.backbone.body, *self.encoder.blocks, *self.decoder.layers)
         limit = torch._dynamo.config.recompile_limit  # of all parts together: their entry is the same code
