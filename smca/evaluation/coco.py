@@ -15,13 +15,16 @@ from torch import distributed
 
 from smca.data.records import Split
 from smca.evaluation.threshold import best_f1_threshold
+from smca.evaluation.variation import variation
 
 KEPT_PER_IMAGE = 100
 F1_IOU = 0.5
 
 
 class Summary(TypedDict):
-    """COCO's twelve numbers in [0, 1], AP by class name, and the threshold of best F1 at IoU 0.5."""
+    """COCO's twelve numbers in [0, 1], AP by class name, the threshold of best F1 at IoU 0.5, and how much predictions
+    depend on the image.
+    """
 
     AP: float | None
     AP50: float | None
@@ -37,6 +40,7 @@ class Summary(TypedDict):
     ARl: float | None
     per_class: dict[str, float | None]
     best_threshold: float | None
+    variation: float | None
 
 
 class CocoEvaluator:
@@ -89,7 +93,13 @@ class CocoEvaluator:
             ARl=numbers["ARl"],
             per_class=dict(zip(self._split.class_names, per_class, strict=True)),
             best_threshold=_best_threshold(evaluation, rows, self._split),
+            variation=variation([self._relative(record) for record in sorted(self._found)]),
         )
+
+    def _relative(self, record: int) -> np.ndarray:
+        """What was found in an image, best first, boxes in units of its sides."""
+        height, width = self._split.records[record].size
+        return self._found[record] / [width, height, width, height, 1, 1]
 
     def _rows(self) -> np.ndarray:
         """[n, 7]: image id, x, y, width, height, score, category id, as hotcoco reads them."""

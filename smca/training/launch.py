@@ -24,21 +24,27 @@ from smca.inference.loading import pick_device
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.modeling.precision import has_bfloat16
 from smca.progress import Progress
+from smca.training.beginning import initial_model
 from smca.training.crop_warm_up import CropDataset, coarsest_levels, warm_up
 from smca.training.detector import Detector, new_detector
 from smca.training.precision import prepare_for_speed
 from smca.training.recipe import Recipe, from_yaml, with_request
 from smca.training.recipes import find_recipe
+from smca.training.recipes.fine_tuning import fine_tuning
 from smca.training.recorder import Recorder
 from smca.training.request import TrainRequest
 from smca.training.run_folder import RunFolder
+from smca.training.stopping import has_waited
 from smca.training.trainer import DetectionTrainer
 from smca.training.weights import freeze, load_backbone, start_from
 
 
 def resolved_recipe(request: TrainRequest) -> Recipe:
-    """The recipe of the request with all its options applied."""
-    return with_request(find_recipe(request.recipe), request)
+    """The recipe of the request, or that of fine-tuning, with all its options applied."""
+    if request.recipe is None and request.init is None:
+        raise ConfigurationError("what to train? --recipe NAME (see `smca recipes`), or --init MODEL to fine-tune it")
+    recipe = find_recipe(request.recipe) if request.recipe else fine_tuning(initial_model(str(request.init)))
+    return with_request(recipe, request)
 
 
 def resolved_yaml(request: TrainRequest) -> str:
@@ -48,13 +54,16 @@ def resolved_yaml(request: TrainRequest) -> str:
 
 def train(request: TrainRequest) -> Path:
     """Train as asked; returns the run's folder."""
-    return _start(request, resolved_recipe(request))
+    recipe = resolved_recipe(request)
+    pick_device(request.device)
+    return train_on(request, recipe, _checked_data(request, recipe))
 
 
-def _start(request: TrainRequest, recipe: Recipe, restart: bool = False) -> Path:
-    """Train from the beginning; `restart` empties a run that stopped before its first checkpoint."""
+def train_on(request: TrainRequest, recipe: Recipe, data: DataSet, restart: bool = False) -> Path:
+    """Train from the beginning, on data that was read; `restart` empties a run that stopped before its first
+    checkpoint.
+    """
     device = pick_device(request.device)
-    data = _checked_data(request, recipe)
     folder = RunFolder(request.out or Path("runs") / f"{request.data.resolve().stem}-{recipe.name}")
     if not restart:
         _check_free(folder.path)
@@ -86,10 +95,14 @@ def resume(run: Path) -> Path:
     request = folder.read_request()
     recipe = from_yaml(run / "recipe.yaml")
     checkpoint = folder.latest_checkpoint()
-    if checkpoint is None:
-        return _start(dataclasses.replace(request, out=run), recipe, restart=True)
     data = _checked_data(request, recipe)
+    if checkpoint is None:
+        return train_on(dataclasses.replace(request, out=run), recipe, data, restart=True)
     set_seed(request.seed)
+    rows = folder.metrics()
+    if has_waited([row["AP"] or 0.0 for row in rows], recipe.optimisation.patience):
+        Progress("training").print(f"stopped early at epoch {rows[-1]['epoch']}: nothing to go on with")
+        return run
     model = new_detector(recipe.config(data.train.class_names))
     freeze(model, request.freeze)
     with Progress("training") as progress:
@@ -202,7 +215,7 @@ def _trainer(
     trainer = DetectionTrainer(model, arguments, recipe.optimisation, images, data.val or data.train, processor)
     for shown in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(shown)
-    recorder = Recorder(folder, progress)
+    recorder = Recorder(folder, progress, recipe.optimisation.patience)
     recorder.trainer = trainer
     trainer.add_callback(recorder)
     return trainer

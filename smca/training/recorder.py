@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from smca.evaluation.variation import ADVICE, is_blind
 from smca.progress import Progress, duration
 from smca.training.run_folder import RunFolder
 
@@ -21,8 +22,9 @@ class Recorder(TrainerCallback):
     seconds hold the backbone warm-up.
     """
 
-    def __init__(self, folder: RunFolder, progress: Progress) -> None:
+    def __init__(self, folder: RunFolder, progress: Progress, patience: int = 0) -> None:
         self.folder = folder
+        self.patience = patience
         self.progress = progress
         self.trainer: DetectionTrainer | None = None
         self.started = time.monotonic()
@@ -44,8 +46,17 @@ class Recorder(TrainerCallback):
         numbers = "  ".join(f"{name} {_percent(row[name])}" for name in SHOWN)
         took = duration(row["seconds"])
         mark = "  best" if best else ""
+        mark += "  the same in every image" if is_blind(row["variation"]) else ""
         self.progress.print(f"epoch {row['epoch']:>3}  loss {row['loss']:.3f}  {numbers}  {took}{mark}")
         self.started = time.monotonic()
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """What there is to say about the whole."""
+        rows = self.folder.metrics() if state.is_world_process_zero else []
+        if rows and is_blind(rows[-1]["variation"]):
+            self.progress.print(ADVICE)
+        if rows and rows[-1]["epoch"] < int(args.num_train_epochs) and control.should_training_stop:
+            self.progress.print(f"stopped early: no better AP in the last {self.patience} epochs")
 
     def _row(self, state: TrainerState) -> dict[str, Any]:
         losses = [entry for entry in state.log_history if "loss" in entry]
@@ -63,7 +74,7 @@ class Recorder(TrainerCallback):
     def _write_models(self, row: dict[str, Any], best: bool) -> None:
         if self.trainer is None:
             return
-        model = self.trainer.detector
+        model = self.trainer.judged
         if row["best_threshold"] is not None:
             model.config.threshold = float(row["best_threshold"])
         for name in ["last", *["best"] * best]:

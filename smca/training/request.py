@@ -11,10 +11,10 @@ from smca.data.layouts import Format
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """None means: as the recipe says. `overrides` are KEY=VALUE of the recipe."""
+    """None means: as the recipe says, or without a recipe: `init` is fine-tuned. `overrides` are KEY=VALUE of it."""
 
     data: Path
-    recipe: str
+    recipe: str | None
     out: Path | None = None
     epochs: int | None = None
     batch: int | None = None
