@@ -45,6 +45,13 @@ def _add_process(command: Parser) -> None:
     group.add_argument("--precision", choices=("fp32", "bf16"), help="arithmetic (default: the recipe's)")
     group.add_argument("--compile", action="store_true", help="torch.compile: minutes at first, then faster on a GPU")
     group.add_argument("--workers", type=at_least(int, 0), metavar="N", help="loader processes")
+    group.add_argument(
+        "--report-to",
+        nargs="+",
+        default=["tensorboard"],
+        metavar="NAME",
+        help="trackers: tensorboard, wandb, mlflow ...",
+    )
     group.add_argument("--seed", type=at_least(int, 0), default=0, help="seed of weights and data order")
     group.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     group.add_argument("--dry-run", action="store_true", help="check data, model and memory, then stop")
@@ -53,7 +60,8 @@ def _add_process(command: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Train, or print the resolved recipe."""
-    start(network=arguments.backbone_weights in (None, "imagenet") or arguments.init is not None)
+    asks = arguments.backbone_weights in (None, "imagenet") or arguments.init or arguments.report_to != ["tensorboard"]
+    start(network=bool(asks))
     from smca.training.launch import resolved_yaml, train
     from smca.training.request import TrainRequest
 
@@ -78,6 +86,7 @@ def run(arguments: Namespace) -> None:
         strict=arguments.strict,
         val_fraction=arguments.val_fraction,
         format=arguments.format,
+        report_to=tuple(arguments.report_to),
     )
     if arguments.print_config:
         say(resolved_yaml(request))

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import torch
 from transformers import ProgressCallback, TrainingArguments, set_seed
+from transformers.integrations import get_available_reporting_integrations
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 
 from smca.data.dataset import TrainDataset
 from smca.data.reading import DataSet, read_data
 from smca.data.records import Split
 from smca.data.transforms import Augmentation, TrainTransform
-from smca.errors import ConfigurationError, DataError, OutputError
+from smca.errors import ConfigurationError, DataError, OutputError, nearest
 from smca.files import claim_folder
 from smca.inference.loading import pick_device
 from smca.modeling.image_processing import SmcaImageProcessor
@@ -76,9 +78,10 @@ def train_on(request: TrainRequest, recipe: Recipe, data: DataSet, restart: bool
     progress = Progress("training")
     for line in [*_describe(data, recipe, device), *notes]:
         progress.print(line)
+    arguments = _arguments(folder, request, recipe)
+    progress.print(_steps(arguments, recipe))
     if request.dry_run:
         return folder.path
-    arguments = _arguments(folder, request, recipe)
     if _is_first_process():
         _claim(folder, request, recipe, restart)
     trainer = _trainer(folder, arguments, request, recipe, model, data, progress)
@@ -171,6 +174,13 @@ def _describe(data: DataSet, recipe: Recipe, device: torch.device) -> list[str]:
     return lines
 
 
+def _steps(arguments: TrainingArguments, recipe: Recipe) -> str:
+    """How an update's images are made up."""
+    processes, micro = arguments.world_size, arguments.per_device_train_batch_size
+    times = arguments.gradient_accumulation_steps
+    return f"an update: {recipe.optimisation.batch} images = {processes} processes x {times} steps x {micro} images"
+
+
 def _arithmetic(recipe: Recipe, device: torch.device) -> str:
     """The precision as it will be, and why, where it is not the recipe's."""
     if recipe.optimisation.precision == "bf16" and not has_bfloat16(device):
@@ -248,7 +258,7 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
         remove_unused_columns=False,
         dataloader_num_workers=_workers(request),
         dataloader_persistent_workers=_workers(request) > 0,
-        report_to=["tensorboard"],
+        report_to=_trackers(request),
         disable_tqdm=True,
         seed=request.seed,
         data_seed=request.seed,
@@ -257,6 +267,19 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
         ddp_backend="gloo" if cpu and processes > 1 else None,
         ddp_find_unused_parameters=False if processes > 1 else None,
     )
+
+
+def _trackers(request: TrainRequest) -> list[str]:
+    """The trackers asked for; they are transformers' own."""
+    for name in request.report_to:
+        if name not in INTEGRATION_TO_CALLBACK:
+            allowed = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
+            raise ConfigurationError(
+                f"--report-to knows no '{name}'.{nearest(name, INTEGRATION_TO_CALLBACK)} Allowed: {allowed}"
+            )
+        if name not in get_available_reporting_integrations():
+            raise ConfigurationError(f"--report-to {name} needs its package: pip install {name}")
+    return list(request.report_to)
 
 
 def _workers(request: TrainRequest) -> int:
