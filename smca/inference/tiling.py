@@ -1,14 +1,16 @@
 """Large images in overlapping tiles, put together so that every object comes out once, with its whole box.
 
 An image is seen in views, coarse to fine: as a whole, then in tiles of 4 S, 2 S and S pixels a side (as many doublings
-as fit), each prepared for the model like any image. Neighbours of one size share `OVERLAP` of their side, so an object
-up to that long, less two margins, is uncut in one of them, and a longer one in the next coarser views, where it is
-still at least an eighth of a side: no object depends on luck with the seams.
+as fit), each prepared for the model like any image. Neighbours of one size share half of their side, so that an object
+nearly so long is uncut in one of them, and a longer one in the views twice as coarse, where it is still a quarter of a
+side: no object depends on luck with the seams, and each is judged where it is seen best, in the finest views that show
+it uncut for sure (`View.least`). What only a coarser view takes for an object is none.
 
-Each view's detections are assigned one to one to those gathered before (same class, highest sum of overlaps), by what
-both views can show of them: a box that a seam cuts is compared with the part of the other on its side. So a piece is
-recognised as one, and of two views of an object the one that shows it whole stays, else the better scored. A box that
-ends at a seam is never a result of its own. Two detections of one view are never merged: the model needs no NMS.
+The detections of a view are assigned one to one to those gathered before (highest sum of overlaps, the same class
+preferred), by what both views can show of them: a box that a seam cuts is compared with the part of the other on its
+side. Of two views of an object the one that shows it whole stays, else the better scored. What overlaps an object
+beyond that is one detection more than the other view has there, and goes; where views agree on two objects that hide
+each other, both stay, as suits a model that needs no NMS. A box that ends at a seam is a piece, and never a result.
 
 What is held in memory are the image, one batch of views and the detections. Each view adds at most what the model's
 processor keeps (as many as there are queries and at least 100); there is no other limit. Raises ConfigurationError for
@@ -29,20 +31,27 @@ from smca.detections import Detections
 from smca.errors import ConfigurationError
 from smca.sizes import ImageSize
 
-OVERLAP = 1 / 4
+OVERLAP = 1 / 2
 MARGIN = 1 / 50
 SMALLEST = 32
 SAME = 0.5
+OTHER_CLASS = 0.5
+
+PIECE, SMALL, WHOLE = range(3)  # cut by a seam; whole, but left to finer views; whole
 
 
 class View(NamedTuple):
-    """A part of an image in pixels, right and bottom excluded; boxes that end within `margin` of a seam are cut."""
+    """A part of an image in pixels, right and bottom excluded.
+
+    margin: a box that ends so close to a seam is cut; least: boxes below that length are left to finer views.
+    """
 
     left: int
     top: int
     right: int
     bottom: int
     margin: float = 0.0
+    least: float = 0.0
 
 
 def predict_tiled(
@@ -82,19 +91,25 @@ def views(size: ImageSize, tile: int) -> list[View]:
     sides = [tile] if tile < longest else []
     while sides and 3 * sides[-1] < longest:
         sides.append(2 * sides[-1])
-    found = [View(0, 0, size.width, size.height)]
-    for side in reversed(sides):
+    leasts = [0.0, *(_shared(side) - 2 * MARGIN * side for side in sides)]
+    found = [View(0, 0, size.width, size.height, least=leasts.pop())]
+    for side, least in zip(reversed(sides), reversed(leasts), strict=True):
         across, down = _starts(size.width, side), _starts(size.height, side)
         ends = [(x, y, min(x + side, size.width), min(y + side, size.height)) for y in down for x in across]
-        found += [View(*end, margin=MARGIN * side) for end in ends]
+        found += [View(*end, margin=MARGIN * side, least=least) for end in ends]
     return found
+
+
+def _shared(side: int) -> int:
+    """Pixels that neighbours have in common, at least."""
+    return round(OVERLAP * side)
 
 
 def _starts(length: int, side: int) -> list[int]:
     """Where the tiles along one axis begin, evenly."""
     if length <= side:
         return [0]
-    steps = -(-(length - side) // (side - round(OVERLAP * side)))
+    steps = -(-(length - side) // (side - _shared(side)))
     return [step * (length - side) // steps for step in range(steps + 1)]
 
 
@@ -105,71 +120,80 @@ def _batches(looks: Sequence[View], batch: int) -> Iterator[list[View]]:
         yield from (alike[start : start + batch] for start in range(0, len(alike), batch))
 
 
+class _Boxes(NamedTuple):
+    """Detections in pixels of the image, the view each was found in, and what it is there: PIECE, SMALL or WHOLE."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    views: np.ndarray
+    kinds: np.ndarray
+
+    def take(self, indices: np.ndarray) -> _Boxes:
+        return _Boxes(*(field[indices] for field in self))
+
+    def join(self, others: _Boxes) -> _Boxes:
+        return _Boxes(*(np.concatenate(fields) for fields in zip(self, others, strict=True)))
+
+
 class Gathered:
-    """The detections of the views so far, in pixels of the image, each object once."""
+    """What the views so far show, in pixels of the image."""
 
     def __init__(self, size: ImageSize) -> None:
         self.size = size
-        self._boxes = np.zeros((0, 4), np.float32)
-        self._scores = np.zeros(0, np.float32)
-        self._labels = np.zeros(0, np.int64)
-        self._views = np.zeros((0, 4), np.float32)
         self._names: dict[int, str] = {}
+        boxes, none = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        self._all = _Boxes(boxes, none.astype(np.float32), none, boxes, none)
 
     def add(self, view: View, found: Detections) -> None:
         """Take in what was found in a view, in pixels of the view."""
         self._names.update(zip(found.labels.tolist(), found.names, strict=True))
         edges = np.array(view[:4], np.float32)
         boxes = found.boxes + edges[[0, 1, 0, 1]]
-        cut = self._cut(view, boxes)
-        old, new = self._same(edges, boxes, found.labels)
-        piece = cut[new] | (_beyond(self._boxes[old], edges) & ~_beyond(boxes[new], self._views[old]))
-        was_piece = _beyond(boxes[new], self._views[old]) & ~_beyond(self._boxes[old], edges)
-        better = ~piece & (was_piece | (found.scores[new] > self._scores[old]))
-        self._put(old[better], boxes[new[better]], found, new[better], edges)
-        others = np.setdiff1d(np.flatnonzero(~cut), new)
-        self._put(len(self._scores) + np.arange(len(others)), boxes[others], found, others, edges)
+        seen = np.tile(edges, (len(boxes), 1))
+        fresh = _Boxes(boxes, found.scores, found.labels, seen, self._kinds(view, boxes))
+        near = np.flatnonzero(_areas(_clipped(self._all.boxes, edges)) > 0)
+        leaving, staying = _settled(self._all.take(near), fresh)
+        others = np.setdiff1d(np.arange(len(self._all.scores)), near[leaving])
+        self._all = self._all.take(others).join(fresh.take(staying))
 
     def result(self) -> Detections:
-        """Return all, best first."""
-        order = np.argsort(-self._scores, kind="stable")
-        labels = self._labels[order]
-        names = tuple(self._names[label] for label in labels.tolist())
-        return Detections(self._boxes[order], self._scores[order], labels, names, self.size)
+        """Return each object once, best first."""
+        whole = self._all.take(np.flatnonzero(self._all.kinds == WHOLE))
+        best = whole.take(np.argsort(-whole.scores, kind="stable"))
+        names = tuple(self._names[label] for label in best.labels.tolist())
+        return Detections(best.boxes, best.scores, best.labels, names, self.size)
 
-    def _cut(self, view: View, boxes: np.ndarray) -> np.ndarray:
-        """Which boxes end at a border of the view that is none of the image."""
+    def _kinds(self, view: View, boxes: np.ndarray) -> np.ndarray:
         image = (0, 0, self.size.width, self.size.height)
         seams = [edge != end for edge, end in zip(view, image, strict=False)]
-        return np.any((np.abs(boxes - np.array(view[:4])) <= view.margin) & seams, axis=1)
-
-    def _same(self, edges: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs (gathered, new) that are one object."""
-        near = np.flatnonzero(_areas(_clipped(self._boxes, edges)) > 0)
-        seen = _clipped(self._boxes[near], edges)[:, None]
-        shown = _clipped(boxes[None], self._views[near][:, None])
-        overlaps = _overlaps(seen, shown) * (self._labels[near][:, None] == labels)
-        overlaps[overlaps < SAME] = 0
-        rows, columns = linear_sum_assignment(overlaps, maximize=True)
-        real = overlaps[rows, columns] > 0
-        return near[rows[real]], columns[real]
-
-    def _put(
-        self, places: np.ndarray, boxes: np.ndarray, found: Detections, chosen: np.ndarray, edges: np.ndarray
-    ) -> None:
-        more = max(0, int(places.max(initial=-1)) + 1 - len(self._scores))
-        seen = np.broadcast_to(edges, (len(chosen), 4))
-        self._boxes = _with(self._boxes, more, places, boxes)
-        self._scores = _with(self._scores, more, places, found.scores[chosen])
-        self._labels = _with(self._labels, more, places, found.labels[chosen])
-        self._views = _with(self._views, more, places, seen)
+        cut = np.any((np.abs(boxes - np.array(view[:4])) <= view.margin) & seams, axis=1)
+        long = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0) >= view.least
+        return np.where(cut, PIECE, np.where(long, WHOLE, SMALL))
 
 
-def _with(values: np.ndarray, more: int, places: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-    """`values` with `more` rows behind and `fresh` at `places`."""
-    longer = np.concatenate([values, np.zeros((more, *values.shape[1:]), values.dtype)])
-    longer[places] = fresh
-    return longer
+def _settled(old: _Boxes, fresh: _Boxes) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the old leave and which of the fresh, all of one view, stay."""
+    seen = _clipped(old.boxes[:, None], fresh.views[None])
+    shown = _clipped(fresh.boxes[None], old.views[:, None])
+    overlaps = _overlaps(seen, shown)
+    same = overlaps >= SAME
+    alike = np.where(old.labels[:, None] == fresh.labels, 1.0, OTHER_CLASS)
+    rows, columns = linear_sum_assignment(np.where(same, overlaps * alike, 0), maximize=True)
+    real = same[rows, columns]
+    rows, columns = rows[real], columns[real]
+    won = _shows_more(fresh.take(columns), old.take(rows))
+    surplus = np.setdiff1d(np.flatnonzero(same.any(axis=1)), rows)
+    alone = np.flatnonzero(~same.any(axis=0))
+    return np.concatenate([rows[won], surplus]), np.concatenate([columns[won], alone])
+
+
+def _shows_more(a: _Boxes, b: _Boxes) -> np.ndarray:
+    """Of pairs that are one object, where `a` is the more of it, or else scores better."""
+    over_a, over_b = _beyond(a.boxes, b.views), _beyond(b.boxes, a.views)
+    kind_a = np.where(over_b & ~over_a, PIECE, a.kinds)
+    kind_b = np.where(over_a & ~over_b, PIECE, b.kinds)
+    return (kind_a > kind_b) | ((kind_a == kind_b) & (a.scores > b.scores))
 
 
 def _clipped(boxes: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -28,8 +28,9 @@ from smca.files import draft_of, writing
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv"}
 )
-CODECS = ("libx264", "mpeg4")  # the second is in every build
-TICKS = 90_000  # a second, as MPEG counts
+# With what makes them good enough to look at; the second is in every build of FFmpeg.
+CODECS = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qmin": "2", "qmax": "5"}}
+TICKS = 60_000  # a second; mpeg4 counts no finer than 65,535
 USUAL_RATE = Fraction(30)
 TOLERANCE = 0.5
 
@@ -193,7 +194,7 @@ class VideoFile:
         stream.width, stream.height = _even(picture)
         stream.pix_fmt = "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, TICKS)
-        stream.options = {"crf": "20", "preset": "veryfast"} if codec == CODECS[0] else {"q": "3"}
+        stream.options = CODECS[codec]
         return stream
 
     def _mux(self, frame: av.VideoFrame | None) -> None:
