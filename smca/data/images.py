@@ -64,9 +64,9 @@ def check_image(path: Path) -> ImageHeader:
     return header
 
 
-def load_image(source: Path | str | bytes) -> torch.Tensor:
-    """Decode a file, or the bytes of one."""
-    with _opened(source) as image:
+def load_image(source: Path | str | bytes, name: str | None = None) -> torch.Tensor:
+    """Decode a file, or the bytes of one; `name` is what to call it in an error, by default its path."""
+    with _opened(source, name) as image:
         return to_tensor(image)
 
 
@@ -92,9 +92,9 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _opened(source: Path | str | bytes) -> Iterator[Image.Image]:
+def _opened(source: Path | str | bytes, called: str | None = None) -> Iterator[Image.Image]:
     """Open an image; whatever goes wrong with it inside the block becomes a DataError."""
-    name = "image" if isinstance(source, bytes) else f"image {source}"
+    name = "image" if isinstance(source, bytes) and called is None else f"image {called or source}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

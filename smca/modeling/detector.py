@@ -202,12 +202,18 @@ class SmcaForObjectDetection(PreTrainedModel):
         )
 
     def predict(
-        self, images: Sequence[str | Path | Image.Image | np.ndarray | Tensor], threshold: float | None = None
+        self,
+        images: Sequence[str | Path | Image.Image | np.ndarray | Tensor],
+        threshold: float | None = None,
+        tile: int | bool = False,
     ) -> list[Detections]:
-        """Detections above `threshold` (the model's own by default) in files, PIL images or [H, W, 3] arrays."""
+        """Detections above `threshold` (the model's own by default) in files, PIL images or [H, W, 3] arrays.
+
+        tile: see images larger than that many pixels in tiles too; True for the size the model was trained on.
+        """
         from smca.inference.predict import predict_with
 
-        return predict_with(self, images, threshold)
+        return predict_with(self, images, threshold, tile)
 
     def explain(
         self, image: str | Path | Image.Image | np.ndarray | Tensor, threshold: float | None = None, most: int = 8

@@ -36,8 +36,14 @@ def draw(image: Image.Image | np.ndarray | str | Path, detections: Detections, w
     if width > 1:
         picture = supervision.BoxAnnotator(supervision.Color.from_hex(RIM), width + 2).annotate(picture, found)
     picture = supervision.BoxAnnotator(palette, width).annotate(picture, found)
-    scored = [f"{name} {score:.2f}" for name, score in zip(shown.names, shown.scores, strict=True)]
-    return _labeller(picture, palette).annotate(picture, found, scored if with_scores else list(shown.names))
+    return _labeller(picture, palette).annotate(picture, found, _texts(shown, with_scores))
+
+
+def _texts(shown: Detections, with_scores: bool) -> list[str]:
+    """The name of each, behind the number of its track where it has one, and its score."""
+    tracks = [-1] * len(shown) if shown.tracks is None else shown.tracks.tolist()
+    named = [f"#{track} {name}" if track >= 0 else name for track, name in zip(tracks, shown.names, strict=True)]
+    return [f"{name} {score:.2f}" for name, score in zip(named, shown.scores, strict=True)] if with_scores else named
 
 
 def to_picture(image: Image.Image | np.ndarray | str | Path) -> Image.Image:
