@@ -19,7 +19,7 @@ from smca.evaluation.coco import F1_IOU, CocoEvaluator, ground_truth
 from smca.evaluation.threshold import WorkingPoint, at_threshold, best_f1_threshold
 
 RIGHT, WRONG, ASIDE = 1, 0, 2
-BACKGROUND_IOU = 0.1
+BACKGROUND, BACKGROUND_IOU = "background", 0.1
 SIZES = {"small": 32**2, "medium": 96**2, "large": 1e10}  # upper ends of the areas in pixels
 ErrorKind = Literal["classification", "localisation", "both", "duplicate", "background", "missed"]
 KINDS: dict[ErrorKind, str] = {
