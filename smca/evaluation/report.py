@@ -59,9 +59,9 @@ HOW_WRONG = (
     "detections as AP is; costs do not add up."
 )
 HOW_RANKED = (
-    "By F1 of the image from the threshold on, lowest first; of equals, the one with more errors. First picture: what is "
-    "there, red where it was missed. Second: what was shown, red where it is a false alarm. Blue is right, amber a crowd "
-    "region. A click enlarges."
+    "By F1 of the image from the threshold on, lowest first; of equals, the one with more errors. First picture: what "
+    "is there, red where it was missed. Second: what was shown, red where it is a false alarm. Blue is right, amber a "
+    "crowd region. A click enlarges."
 )
 AREAS = {"small": "area below 32x32 pixels", "medium": "from 32x32 to 96x96", "large": "above 96x96"}
 PACKAGES = ("smca-detr", "transformers", "torch", "hotcoco")
@@ -158,19 +158,27 @@ def _curves(one: Examination) -> Section:
 
 
 def _confusion(diagnosis: Diagnosis, class_names: Sequence[str]) -> Section:
-    names = [*class_names, BACKGROUND]
-    counts = diagnosis.confusion.copy()
-    np.fill_diagonal(counts, 0)
-    counts = counts[:-1, :-1]
-    order = np.argsort(-counts, axis=None, kind="stable")[:CONFUSIONS]
-    places = [(int(place) // len(counts), int(place) % len(counts)) for place in order]
-    rows = [(f"{names[i]} taken for {names[j]}", f"{counts[i, j]:,}") for i, j in places if counts[i, j]]
+    """The matrix of the classes that are there or shown, and the most frequent confusions."""
+    used = (diagnosis.confusion.sum(axis=0) + diagnosis.confusion.sum(axis=1)) > 0
+    used[-1] = True
+    absent = int((~used).sum())
+    text = HOW_CONFUSED.format(threshold=diagnosis.threshold)
+    names = [name for name, there in zip([*class_names, BACKGROUND], used, strict=True) if there]
+    rows = [(f"{is_} taken for {shown}", f"{count:,}") for is_, shown, count in _confusions(diagnosis, class_names)]
     return Section(
         "Confusion matrix",
-        HOW_CONFUSED.format(threshold=diagnosis.threshold),
-        matrix=Matrix("is \\ shown as", names, diagnosis.confusion),
-        table=Table(("most frequent", "times"), rows) if rows else None,
+        f"{text} Left out: {absent} classes that are neither there nor shown." if absent else text,
+        matrix=Matrix("is \\ shown as", names, diagnosis.confusion[used][:, used]),
+        table=Table(("most frequent confusions", "times"), rows) if rows else None,
     )
+
+
+def _confusions(diagnosis: Diagnosis, class_names: Sequence[str]) -> list[tuple[str, str, int]]:
+    """What is there, what it was taken for, and how often."""
+    counts = diagnosis.confusion[:-1, :-1] * ~np.eye(len(class_names), dtype=bool)
+    order = np.argsort(-counts, axis=None, kind="stable")[:CONFUSIONS]
+    places = [divmod(int(place), len(class_names)) for place in order]
+    return [(class_names[i], class_names[j], int(counts[i, j])) for i, j in places if counts[i, j]]
 
 
 def _errors(diagnosis: Diagnosis) -> Section:

@@ -1,4 +1,4 @@
-"""What a run writes and shows: a live line of progress, one line an epoch, metrics.jsonl, RUN/best and RUN/last."""
+"""What a run writes and shows: a live line of progress, one line an epoch, metrics.jsonl, the page, the models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from smca.inference.predict import UNTRAINED_THRESHOLD
 from smca.progress import Progress, duration
+from smca.training.report import RunReport
 from smca.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -18,12 +20,13 @@ SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 class Recorder(TrainerCallback):
     """Follows a trainer. `best` is the best AP so far, also over a resumed run's earlier epochs; the first epoch's
-    seconds hold the backbone warm-up.
+    seconds hold the backbone warm-up, none those of the page.
     """
 
-    def __init__(self, folder: RunFolder, progress: Progress) -> None:
+    def __init__(self, folder: RunFolder, progress: Progress, report: RunReport) -> None:
         self.folder = folder
         self.progress = progress
+        self.report = report
         self.trainer: DetectionTrainer | None = None
         self.started = time.monotonic()
 
@@ -45,6 +48,9 @@ class Recorder(TrainerCallback):
         took = duration(row["seconds"])
         mark = "  best" if best else ""
         self.progress.print(f"epoch {row['epoch']:>3}  loss {row['loss']:.3f}  {numbers}  {took}{mark}")
+        if best:
+            self.report.show(self.trainer.found, self.trainer.detector.config.threshold)
+        self.report.refresh()
         self.started = time.monotonic()
 
     def _row(self, state: TrainerState) -> dict[str, Any]:
@@ -64,8 +70,8 @@ class Recorder(TrainerCallback):
         if self.trainer is None:
             return
         model = self.trainer.detector
-        if row["best_threshold"] is not None:
-            model.config.threshold = float(row["best_threshold"])
+        threshold = row["best_threshold"]
+        model.config.threshold = UNTRAINED_THRESHOLD if threshold is None else float(threshold)
         for name in ["last", *["best"] * best]:
             self.folder.write_model(name, model, self.trainer.processor)
 
