@@ -151,7 +151,7 @@ def _curves(one: Examination) -> Section:
     return Section(
         "Curves",
         pictures=[
-            precision_over_recall(one.evaluator.split.class_names, diagnosis.precision),
+            precision_over_recall([(c.name, c.objects) for c in diagnosis.classes], diagnosis.precision),
             over_threshold(curves, diagnosis.threshold, note),
         ],
     )
@@ -263,7 +263,7 @@ def _facts(one: Examination) -> Section:
         ("threshold", f"{one.diagnosis.threshold:.6g}, stored with the model"),
         ("software", ", ".join(f"{name} {version(name)}" for name in PACKAGES)),
     ]
-    return Section("What was measured", table=Table(("", ""), rows))
+    return Section("What was measured", table=Table((), rows))
 
 
 def _skipped(lines: Sequence[str]) -> list[Section]:

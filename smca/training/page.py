@@ -4,37 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
 
-from smca.data.records import Record
-from smca.detections import Detections
-from smca.evaluation.examples import prediction_picture
 from smca.evaluation.report import MEANINGS, NOTHING, bar, learning_curves, numbers_section, percent
 from smca.progress import duration
 from smca.training.run_folder import RunFolder
-from smca.visualization.page import Card, Cell, Section, Table, page
+from smca.visualization.page import Card, Cell, Picture, Section, Table, page
 
 
-def run_page(folder: RunFolder, epochs: int, examples: Sequence[tuple[Record, Detections]]) -> str:
-    """The page of a run that has at least one epoch."""
+def run_page(folder: RunFolder, epochs: int, pictures: Sequence[Picture]) -> str:
+    """The page of a run that has at least one epoch; pictures of what the best model finds, if there are any."""
     rows, request = folder.metrics(), folder.read_request()
     best = max(rows, key=lambda row: (row["AP"] or 0.0, row["epoch"]))
     settings = yaml.safe_load((folder.path / "recipe.yaml").read_text(encoding="utf-8"))
-    pictures = [prediction_picture(record, found) for record, found in examples]
     classes = [(name, bar(value)) for name, value in sorted(best["per_class"].items(), key=_lowest_first)]
     asked = {key: value for key, value in request.to_json().items() if value not in (None, (), False)}
+    shown = Section("What the best model finds", "Images of val, from the model's own threshold on.", pictures)
     sections = [
         Section("Convergence", pictures=learning_curves(rows)),
-        Section("What the best model finds", "Images of val, from the model's own threshold on.", pictures),
+        *([shown] if pictures else []),
         numbers_section(best),
         Section("AP by class", "Lowest first.", table=Table(("class", "AP"), classes)),
         Section("How to use it", code=_commands(folder.path, request.data, len(rows) < epochs)),
         Section("Epochs", table=_epochs(rows)),
         Section("Settings", table=_settings("asked for", asked), second_table=_settings("recipe", settings)),
     ]
-    sections = [section for section in sections if section.title != sections[1].title or pictures]
     text = (
         f"{settings['name']} on {request.data.name}, {len(rows)} of {epochs} epochs. "
         f"Numbers are those of epoch {best['epoch']}, the best by AP on val."
@@ -60,12 +57,17 @@ def _cards(rows: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> list[C
 
 
 def _commands(run: Path, data: Path, unfinished: bool) -> str:
+    best, report, again = (quote(str(path)) for path in (run / "best", run / "evaluation", run))
     lines = [
-        f"smca predict {run / 'best'} PICTURES --out found",
-        f"smca eval {run / 'best'} {data} --report {run / 'evaluation'}   # curves, confusions, errors, worst images",
-        f"smca explain {run / 'best'} PICTURE",
+        "# on pictures, folders or globs: drawn pictures and predictions.json",
+        f"smca predict {best} PICTURES --out found",
+        "# curves, confusions, kinds of errors, worst and best images",
+        f"smca eval {best} {quote(str(data))} --report {report}",
+        "# where the queries looked",
+        f"smca explain {best} PICTURE",
     ]
-    return "\n".join([*lines, *([f"smca resume {run}   # the epochs that are left"] if unfinished else [])])
+    rest = ["# the epochs that are left", f"smca resume {again}"] if unfinished else []
+    return "\n".join([*lines, *rest])
 
 
 def _epochs(rows: Sequence[Mapping[str, Any]]) -> Table:

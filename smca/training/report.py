@@ -8,6 +8,7 @@ number, and a page that cannot be written is one line on the screen, not the end
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from smca.inference.loading import load
 from smca.inference.predict import predict_with
 from smca.progress import Progress
 from smca.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from smca.visualization.page import Picture
 
 SHARE = 0.02
 EXAMPLES = 12
@@ -35,6 +39,7 @@ class RunReport:
         self.progress = progress
         self.device = device
         self.examples: list[tuple[Record, Detections]] = []
+        self._pictures: list[Picture] = []
         self._spent = 0.0
         self._started = time.monotonic()
 
@@ -42,6 +47,7 @@ class RunReport:
         """Take what the best model so far finds."""
         chosen = example_records(self.val)
         self.examples = [(self.val.records[i], evaluator.found(i, threshold)) for i in chosen]
+        self._pictures = []
 
     def refresh(self) -> None:
         """Write the page, unless that would slow the run down."""
@@ -65,11 +71,13 @@ class RunReport:
         """Raises OutputError whatever goes wrong."""
         path = self.folder.path / "report.html"
         try:
+            from smca.evaluation.examples import prediction_picture
             from smca.training.page import run_page
 
             if last and not self.examples:
                 self._predict()
-            write_atomically(path, run_page(self.folder, self.epochs, self.examples))
+            self._pictures = self._pictures or [prediction_picture(*example) for example in self.examples]
+            write_atomically(path, run_page(self.folder, self.epochs, self._pictures))
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise OutputError(f"the page {path} could not be written: {reason}") from error

@@ -19,33 +19,38 @@ from smca.visualization.page import Picture
 
 COLOURS = [to_hex(colormaps["tab10"](number)) for number in range(10)]
 FAINT, MEAN = "#c3c9d2", "#111827"
-LOWEST = 5
+COLOURED = 5
 SIZE = (4.7, 3.3)
 
 
-def precision_over_recall(names: Sequence[str], precision: np.ndarray) -> Picture:
-    """Precision [K, R] over recall from 0 to 1. Up to ten classes have a colour each; of more, the lowest ones have."""
+def precision_over_recall(classes: Sequence[tuple[str, int]], precision: np.ndarray) -> Picture:
+    """Precision [K, R] over recall from 0 to 1 of classes: name and how many objects.
+
+    Up to ten have a colour each; of more, those with the most objects have.
+    """
     figure = new_figure(*SIZE)
     panel = figure.subplots()
     recall = np.linspace(0, 1, precision.shape[1])
     means = precision.mean(axis=1)
-    known = [int(label) for label in np.argsort(means, kind="stable") if not np.isnan(means[label])]
-    coloured = sorted(known) if len(known) <= len(COLOURS) else known[:LOWEST]
-    for label in set(known) - set(coloured):
+    known = [label for label, mean in enumerate(means) if not np.isnan(mean)]
+    order = sorted(known, key=lambda label: -classes[label][1])
+    coloured = known if len(known) <= len(COLOURS) else order[:COLOURED]
+    others = [label for label in known if label not in coloured]
+    for label in others:
         panel.plot(recall, precision[label], color=FAINT, linewidth=0.7)
+    key = []
     for label, colour in zip(coloured, COLOURS, strict=False):
         panel.plot(recall, precision[label], color=colour, linewidth=1.5)
-    key = [
-        (colour, f"{names[label]} {_percent(means[label])}") for label, colour in zip(coloured, COLOURS, strict=False)
-    ]
+        key.append((colour, f"{classes[label][0]} {_percent(means[label])}"))
     if known:
         panel.plot(recall, precision[known].mean(axis=0), color=MEAN, linewidth=2.6)
-        key = [(MEAN, f"all classes {_percent(means[known].mean())}"), *key]
-    others = [(FAINT, f"each other class ({len(known) - len(coloured)})")] if len(coloured) < len(known) else []
+        key.insert(0, (MEAN, f"all classes {_percent(means[known].mean())}"))
+    if others:
+        key.append((FAINT, f"each of {len(others)} other classes"))
     _unit(panel, "precision", "recall")
-    which = "" if not others else f"; coloured: the {LOWEST} lowest"
+    which = f"; coloured: the {COLOURED} classes with the most objects" if others else ""
     caption = f"Precision over recall at IoU .50, with AP50 in percent{which}" if known else "No objects, so no curve"
-    return Picture(rendered(figure), caption, "half", chart=True, key=[*key, *others])
+    return Picture(rendered(figure), caption, "half", chart=True, key=key)
 
 
 def over_threshold(curves: Mapping[str, Sequence[float | None]], marked: float, note: str) -> Picture:

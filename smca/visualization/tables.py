@@ -32,7 +32,7 @@ Cell: TypeAlias = str | Bar | Named
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; the first column is a name, the others are set as numbers."""
+    """Rows under headings, or under none; the first column is a name, the others are set as numbers."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -51,7 +51,8 @@ def table_html(table: Table, title: str) -> str:
     """The table; `title` says to those who cannot see it what scrolls here."""
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in table.headings)
     rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in table.rows)
-    return f"{_scrolling('table', title)}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    top = f"<thead><tr>{head}</tr></thead>" if head else ""
+    return f"{_scrolling('table', title)}<table>{top}<tbody>{rows}</tbody></table></div>"
 
 
 def matrix_html(matrix: Matrix, title: str) -> str:
