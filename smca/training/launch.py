@@ -34,6 +34,7 @@ from smca.training.recipe import Recipe, from_yaml, with_request
 from smca.training.recipes import find_recipe
 from smca.training.recipes.fine_tuning import fine_tuning
 from smca.training.recorder import Recorder
+from smca.training.report import RunReport
 from smca.training.request import TrainRequest
 from smca.training.run_folder import RunFolder
 from smca.training.stopping import has_waited
@@ -117,7 +118,12 @@ def resume(run: Path) -> Path:
 
 def _run(trainer: DetectionTrainer, checkpoint: Path | None = None) -> None:
     """Train, and leave the other processes together with them: one that leaves early may abort."""
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        for one in trainer.callback_handler.callbacks:
+            if isinstance(one, Recorder) and _is_first_process():
+                one.report.finish()
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
 
@@ -225,7 +231,8 @@ def _trainer(
     trainer = DetectionTrainer(model, arguments, recipe.optimisation, images, data.val or data.train, processor)
     for shown in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(shown)
-    recorder = Recorder(folder, progress, recipe.optimisation.patience)
+    report = RunReport(folder, trainer.val, recipe.optimisation.epochs, progress, request.device)
+    recorder = Recorder(folder, progress, report)
     recorder.trainer = trainer
     trainer.add_callback(recorder)
     return trainer

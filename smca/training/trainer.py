@@ -22,7 +22,7 @@ from transformers import Trainer, TrainingArguments
 from smca.data.batching import SimilarSizes
 from smca.data.dataset import Collate, EvalDataset, TrainDataset
 from smca.data.records import Split
-from smca.evaluation.loop import evaluate
+from smca.evaluation.loop import collect
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.progress import Progress
 from smca.training.averaging import Average
@@ -165,10 +165,10 @@ class DetectionTrainer(Trainer):
             num_workers=self.args.dataloader_num_workers,
         )
         with Progress("evaluating") as progress:
-            summary = evaluate(self.judged, self.processor, loader, self.val, self.args.device, progress)
-        metrics = {f"eval_{name}": value for name, value in summary.items() if isinstance(value, float)}
+            self.found = collect(self.judged, self.processor, loader, self.val, self.args.device, progress)
+            self.summary = self.found.summary()
+        metrics = {f"eval_{name}": value for name, value in self.summary.items() if isinstance(value, float)}
         self.log(metrics)
-        self.summary = summary
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         scores = [entry["eval_AP"] for entry in self.state.log_history if "eval_AP" in entry]
         self.control.should_training_stop |= has_waited(scores, self.plan.patience)

@@ -88,8 +88,10 @@ def test_an_evaluation_prints_writes_and_reports(smca: Smca, tmp_path: Path, mod
     page = (tmp_path / "report" / "index.html").read_text()
     assert status == 0
     assert set(NUMBERS) <= set(numbers)
+    assert {"confusion", "errors", "sizes", "classes", "precision_over_recall", "over_threshold"} <= set(numbers)
     assert all(name in out and name in page for name in NUMBERS)
-    assert page.count("<figure") == 4
+    assert "report: report/index.html" in out
+    assert page.count("<figure") == 2 + len(numbers["worst_images"]) + len(numbers["best_images"])
 
 
 def test_a_checkpoint_becomes_a_model_and_what_is_new_is_listed(smca: Smca, tmp_path: Path) -> None:

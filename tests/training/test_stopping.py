@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from smca.training import launch, trainer
+from smca.evaluation.coco import CocoEvaluator
+from smca.training import launch
 from smca.training.run_folder import RunFolder
 from smca.training.stopping import has_waited
 from tests.training.runs import small_request
@@ -32,8 +33,8 @@ def test_when_it_has_waited(scores: list[float], patience: int, expected: bool) 
 def test_a_run_ends_early_and_is_not_resumed(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    measured, scores = trainer.evaluate, iter([0.1, 0.3, 0.2, 0.3, 0.9])
-    monkeypatch.setattr(trainer, "evaluate", lambda *parts: {**measured(*parts), "AP": next(scores)})
+    measured, scores = CocoEvaluator.summary, iter([0.1, 0.3, 0.2, 0.3, 0.9])
+    monkeypatch.setattr(CocoEvaluator, "summary", lambda self: {**measured(self), "AP": next(scores)})
     run = RunFolder(launch.train(small_request(scenes, tmp_path / "run", "patience=2", epochs=8)))
     assert [row["AP"] for row in run.metrics()] == [0.1, 0.3, 0.2, 0.3]
     assert "stopped early: no better AP in the last 2 epochs" in capsys.readouterr().out

@@ -80,3 +80,12 @@ def test_scores_can_be_left_out() -> None:
     image = np.zeros((200, 300, 3), np.uint8)
     one = found(300, 200)
     assert draw(image, one).tobytes() != draw(image, one, with_scores=False).tobytes()
+
+
+def test_colours_can_mean_something_else_than_the_class() -> None:
+    image = np.zeros((200, 200, 3), np.uint8)
+    two = found(200, 200, ("a", "b"))
+    drawn = {place: np.asarray(draw(image, two, colours=np.array([place, 0]))) for place in (1, 3)}
+    for place, other in ((1, 3), (3, 1)):
+        assert (drawn[place] == rgb(COLOURS[place])).all(axis=-1).any()
+        assert not (drawn[place] == rgb(COLOURS[other])).all(axis=-1).any()
