@@ -46,9 +46,9 @@ class ImageHeader:
         return ImageSize(height=self.stored.width, width=self.stored.height) if turned else self.stored
 
 
-def read_header(path: Path) -> ImageHeader:
-    """Size and orientation without decoding the pixels."""
-    with _opened(path) as image:
+def read_header(source: Path | bytes, formats: tuple[str, ...] | None = None) -> ImageHeader:
+    """Size and orientation without decoding the pixels; `formats` are Pillow's names, None for all it reads."""
+    with _opened(source, formats) as image:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         return ImageHeader(ImageSize(height=image.height, width=image.width), orientation)
 
@@ -64,9 +64,9 @@ def check_image(path: Path) -> ImageHeader:
     return header
 
 
-def load_image(source: Path | str | bytes) -> torch.Tensor:
-    """Decode a file, or the bytes of one."""
-    with _opened(source) as image:
+def load_image(source: Path | str | bytes, formats: tuple[str, ...] | None = None) -> torch.Tensor:
+    """Decode a file, or the bytes of one; `formats` as for `read_header`."""
+    with _opened(source, formats) as image:
         return to_tensor(image)
 
 
@@ -92,13 +92,13 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _opened(source: Path | str | bytes) -> Iterator[Image.Image]:
+def _opened(source: Path | str | bytes, formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
     """Open an image; whatever goes wrong with it inside the block becomes a DataError."""
     name = "image" if isinstance(source, bytes) else f"image {source}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
                 yield image
     except FileNotFoundError as error:
         raise DataError(f"{name} does not exist") from error
