@@ -22,6 +22,7 @@ BELOW = {
     "inference": GROUND | {"modeling", "comparison.peers", "data", "visualization"},
     "interchange": GROUND | {"modeling", "inference"},
     "evaluation": GROUND | {"modeling", "data", "visualization", "inference"},
+    "deployment": GROUND | {"modeling", "data", "visualization", "inference"},
 }
 BELOW["training"] = (set(BELOW) | GROUND) - {"benchmark"}
 BELOW["comparison"] = set(BELOW) | GROUND

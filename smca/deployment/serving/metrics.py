@@ -16,7 +16,11 @@ class Metrics:
         labels = ("path", "status")
         self.requests = Counter("smca_requests", "Requests by path and status.", labels, registry=registry)
         self.seconds = Histogram(
-            "smca_request_seconds", "From a request's head to its answer.", ("path",), registry=registry, buckets=SECONDS
+            "smca_request_seconds",
+            "From a request's head to its answer.",
+            ("path",),
+            registry=registry,
+            buckets=SECONDS,
         )
         self.batch = Histogram(
             "smca_batch_images", "Images that went through the model together.", registry=registry, buckets=IMAGES

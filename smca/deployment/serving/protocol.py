@@ -49,7 +49,11 @@ class Protocol(H11Protocol):
     def _refuse(self, status: int, reason: str) -> None:
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps({"error": reason}).encode()
-            headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+            headers = [
+                ("content-type", "application/json"),
+                ("content-length", str(len(body))),
+                ("connection", "close"),
+            ]
             for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()

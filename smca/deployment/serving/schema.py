@@ -95,7 +95,9 @@ def request_body(kind: type[BaseModel], several: bool) -> dict[str, Any]:
         "application/json": {"type": "string", "description": "base64 or a data URI"},
     }
     content = {
-        name: {"schema": {"type": "object", "properties": {"image": image, **fields["properties"]}, "required": required}}
+        name: {
+            "schema": {"type": "object", "properties": {"image": image, **fields["properties"]}, "required": required}
+        }
         for name, image in bodies.items()
     }
     return {"requestBody": {"required": True, "content": content}}

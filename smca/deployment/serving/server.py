@@ -6,6 +6,7 @@ SIGTERM and Ctrl-C let it finish what it has. Raises ConfigurationError for an a
 from __future__ import annotations
 
 import errno
+import ipaddress
 import signal
 import socket
 from collections.abc import Callable
@@ -83,5 +84,6 @@ def listen(host: str, port: int) -> socket.socket:
 def address(listener: socket.socket) -> str:
     """Where a browser on this machine finds the server."""
     host, port = listener.getsockname()[:2]
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
