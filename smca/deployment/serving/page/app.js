@@ -73,7 +73,7 @@ function choose(picture) {
 }
 
 function drawStrip() {
-  $("strip").hidden = !state.pictures.length;
+  $("pictures").hidden = !state.pictures.length;
   const focused = [...$("strip").querySelectorAll("button")].indexOf(document.activeElement);
   $("strip").replaceChildren(...state.pictures.map((picture) => {
     const found = picture.result && shownOf(picture).filter(Boolean).length;
@@ -184,9 +184,8 @@ function markOpen(index) {
 }
 
 function reveal() {
+  $("look").scrollTop = 0;
   $("look").focus({ preventScroll: true });
-  const { top } = $("look").getBoundingClientRect();
-  if (top > window.innerHeight - 260) $("look").scrollIntoView({ block: window.innerWidth > 860 ? "end" : "start" });
 }
 
 function lookClosed() {
@@ -194,7 +193,8 @@ function lookClosed() {
   stage.open(null);
   markOpen(null);
   state.open = null;
-  if (item && !item.hidden && $("look").contains(document.activeElement) | document.activeElement === document.body) item.firstChild.focus();
+  const lost = document.activeElement === document.body || $("look").contains(document.activeElement);
+  if (item && !item.hidden && lost) item.firstChild.focus();
 }
 
 // Files to keep
@@ -269,6 +269,9 @@ async function begin() {
   look = new Look(Uint8Array.from(atob(model.colour_map), (sign) => sign.charCodeAt(0)), stage, lookClosed);
   document.title = `smca, ${model.name}`;
   $("about").textContent = `${model.name}, ${model.classes.length} ${model.classes.length === 1 ? "class" : "classes"}`;
+  const { megabytes, pixels } = model.limits;
+  $("limits").textContent = `Up to ${megabytes} MB and ${Number((pixels / 1e6).toPrecision(3))} megapixels each. Pictures go to this server and nowhere else.`;
+  $("own").append(element("option", { value: model.threshold }));
   state.threshold = model.threshold;
   $("threshold").value = model.threshold;
   filter();

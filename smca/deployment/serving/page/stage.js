@@ -78,8 +78,8 @@ export class Stage {
     const canvas = $("heat");
     canvas.hidden = !paint;
     $("boxes").classList.toggle("heated", Boolean(paint));
-    if (!paint) return;
     const { clientWidth, clientHeight } = $("stage");
+    if (!paint || !clientWidth || !clientHeight) return;
     const scale = Math.min(window.devicePixelRatio || 1, 1600 / clientWidth);
     canvas.width = Math.round(clientWidth * scale);
     canvas.height = Math.round(clientHeight * scale);
