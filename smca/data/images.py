@@ -46,11 +46,17 @@ class ImageHeader:
         return ImageSize(height=self.stored.width, width=self.stored.height) if turned else self.stored
 
 
-def read_header(source: Path | bytes, formats: tuple[str, ...] | None = None) -> ImageHeader:
-    """Size and orientation without decoding the pixels; `formats` are Pillow's names, None for all it reads."""
-    with _opened(source, formats) as image:
+def read_header(path: Path) -> ImageHeader:
+    """Size and orientation without decoding the pixels."""
+    with _opened(path) as image:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         return ImageHeader(ImageSize(height=image.height, width=image.width), orientation)
+
+
+def stored_size(content: bytes, formats: tuple[str, ...]) -> ImageSize:
+    """The size that an image's first bytes promise, of one of some formats by Pillow's names. Decodes nothing."""
+    with _opened(content, formats) as image:
+        return ImageSize(height=image.height, width=image.width)
 
 
 def check_image(path: Path) -> ImageHeader:
@@ -65,7 +71,7 @@ def check_image(path: Path) -> ImageHeader:
 
 
 def load_image(source: Path | str | bytes, formats: tuple[str, ...] | None = None) -> torch.Tensor:
-    """Decode a file, or the bytes of one; `formats` as for `read_header`."""
+    """Decode a file, or the bytes of one; `formats` are Pillow's names, None for all it reads."""
     with _opened(source, formats) as image:
         return to_tensor(image)
 

@@ -23,10 +23,11 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
 
-from smca import __version__
+import smca
 from smca.deployment.serving.limits import RefusalError
 from smca.deployment.serving.questions import add_questions
 from smca.deployment.serving.service import Service
+from smca.deployment.serving.uploads import drain
 from smca.deployment.serving.watch import Watch
 from smca.visualization.detections import colour_of
 from smca.visualization.panels import COLOUR_MAP
@@ -47,7 +48,7 @@ def build_app(service: Service) -> Watch:
     app = FastAPI(
         title="smca serve",
         description=f"Object detection with {service.engine.name}.",
-        version=__version__,
+        version=smca.__version__,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -62,11 +63,13 @@ def build_app(service: Service) -> Watch:
 
 def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(RefusalError)
-    async def refuse(_: Request, error: RefusalError) -> Response:
+    async def refuse(request: Request, error: RefusalError) -> Response:
+        await drain(request)
         return JSONResponse({"error": error.reason}, error.status, error.headers)
 
     @app.exception_handler(HTTPException)
     async def refuse_path(request: Request, error: HTTPException) -> Response:
+        await drain(request)
         reason = f"{error.detail}: {request.method} {request.url.path[:200]}"
         return JSONResponse({"error": reason}, error.status_code, error.headers)
 
@@ -79,7 +82,7 @@ def _add_facts(app: FastAPI, service: Service) -> None:
     engine, limits = service.engine, service.limits
     facts = {
         "name": engine.name,
-        "version": __version__,
+        "version": smca.__version__,
         "threshold": engine.threshold,
         "explains": engine.explains,
         "input": engine.input_size,

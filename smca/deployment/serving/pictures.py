@@ -9,7 +9,7 @@ from __future__ import annotations
 from PIL import Image
 from torch import Tensor
 
-from smca.data.images import load_image, read_header
+from smca.data.images import load_image, stored_size
 from smca.deployment.serving.limits import RefusalError
 from smca.deployment.serving.uploads import Upload
 from smca.errors import DataError
@@ -20,7 +20,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 def count_pixels(upload: Upload, most: int) -> int:
     """How many pixels a picture will have."""
     try:
-        size = read_header(upload.content, FORMATS).stored
+        size = stored_size(upload.content, FORMATS)
     except DataError as error:
         if isinstance(error.__cause__, Image.DecompressionBombError):
             raise RefusalError(413, f"{upload.name} has too many pixels; allowed: {most}") from error

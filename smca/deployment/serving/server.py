@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import math
 import signal
 import socket
 from collections.abc import Callable
@@ -38,19 +39,25 @@ def serve(
     listener = listen(host, port)
     with listener:
         engine = Engine(load(source, device, precision), source)
-        app = build_app(Service(engine, limits, Metrics()))
-        config = uvicorn.Config(
-            app,
-            http=type("Protocol", (Protocol,), {"patience": limits.seconds}),
-            ws="none",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=round(limits.seconds) + 1,
-        )
+        service = Service(engine, limits, Metrics())
         # uvicorn raises the signal again once it has finished.
         signal.signal(signal.SIGTERM, lambda *_: None)
-        _Server(config, lambda: say(address(listener))).run(sockets=[listener])
+        server_of(service, lambda: say(address(listener))).run(sockets=[listener])
+
+
+def server_of(service: Service, ready: Callable[[], None]) -> uvicorn.Server:
+    """The HTTP server around a service; `ready` is called once it listens."""
+    seconds = service.limits.seconds
+    config = uvicorn.Config(
+        build_app(service),
+        http=type("Protocol", (Protocol,), {"patience": seconds}),
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(seconds) + 1,
+    )
+    return _Server(config, ready)
 
 
 class _Server(uvicorn.Server):

@@ -15,14 +15,17 @@ from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from typing import Any
 
+import anyio
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from smca.deployment.serving.limits import FILES, Limits, RefusalError
+from smca.deployment.serving.watch import WHOLE
 
 FIELDS = 16
 LONGEST_NAME = 200
+PATIENCE, DRAINED = 2.0, 100_000_000  # seconds and bytes of a refused body that are read on
 KINDS = 'multipart/form-data with a file in "image", or application/json with base64 in "image"'
 
 
@@ -61,6 +64,17 @@ async def read_form(request: Request, limits: Limits) -> Form:
         return await _from_multipart(request, limits)
     except ClientDisconnect as error:
         raise RefusalError(400, "the upload broke off") from error
+
+
+async def drain(request: Request) -> None:
+    """Read on for a while what nobody wants: who is still sending could not hear the answer."""
+    if "expect" in request.headers:  # it has not begun to send
+        return
+    length = 0
+    with anyio.move_on_after(PATIENCE):
+        while length < DRAINED and not request.scope.get(WHOLE):
+            message = await request.receive()
+            length += len(message.get("body", b""))
 
 
 async def _chunks(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:

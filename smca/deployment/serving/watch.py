@@ -1,4 +1,4 @@
-"""What is done to every request: counted, timed, and its answer told to browsers to trust nothing but ourselves."""
+"""What is done to every request: counted, timed, its reading watched, and browsers told to trust nothing but us."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+WHOLE = "smca.whole"  # of a request's scope: its body has been read to the end
 HEADERS = (
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -42,8 +43,13 @@ class Watch:
                 message["headers"] = [*message.get("headers", ()), *HEADERS]
             await send(message)
 
+        async def read() -> Message:
+            message = await receive()
+            scope[WHOLE] = not message.get("more_body", False)
+            return message
+
         try:
-            await self._app(scope, receive, watched)
+            await self._app(scope, read, watched)
         finally:
             self._metrics.requests.labels(path, str(status)).inc()
             self._metrics.seconds.labels(path).observe(time.monotonic() - start)
