@@ -1,6 +1,6 @@
 """Many clients at once against `smca serve`: requests a second, latency, errors, and whether memory grows.
 
-    python benchmarks/serving.py runs/small_scale/quickstart-seed0/best runs/small_scale/quickstart-seed0/scenes/images
+    python benchmarks/serving.py runs/quickstart/run/best runs/quickstart/data/images
 
 Each client sends one picture after the other over its own connection. Writes docs/results/serving.json and serving.md.
 Clients and server share the machine.
@@ -84,7 +84,7 @@ def measure(model: Path, folder: Path, clients: int, seconds: float) -> dict[str
     milliseconds = np.array(seen.seconds) * 1000
     third = max(1, len(seen.memory) // 3)
     return {
-        "model": "/".join(model.resolve().parts[-2:]),
+        "model": "/".join(model.resolve().parts[-3:]),
         "pictures": f"{len(paths)} of {read_header(paths[0]).size.width} x {read_header(paths[0]).size.height} pixels",
         "clients": clients,
         "seconds": round(took, 1),
@@ -121,8 +121,9 @@ def report(results: dict[str, Any]) -> str:
         "note": results["note"] or "nothing else ran",
     }
     head = (
-        "# Serving\n\nWritten by `python benchmarks/serving.py MODEL PICTURES`. Clients and server share the machine; each "
-        f"client sends\none picture after the other. The first {WARM_UP:g} seconds do not count.\n\n| | |\n|---|---|\n"
+        "# Serving\n\nWritten by `python benchmarks/serving.py MODEL PICTURES`. Clients and server share the machine;\n"
+        f"each client sends one picture after the other. The first {WARM_UP:g} seconds do not count.\n\n"
+        "| | |\n|---|---|\n"
     )
     return head + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
 

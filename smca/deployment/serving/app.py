@@ -40,9 +40,9 @@ def build_app(service: Service) -> Watch:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        batches = asyncio.create_task(service.batcher.run())
+        work = asyncio.create_task(service.run())
         yield
-        batches.cancel()
+        work.cancel()
         service.close()
 
     app = FastAPI(

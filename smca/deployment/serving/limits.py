@@ -11,9 +11,9 @@ FILES = 64  # pictures in one request
 class Limits:
     """What one server takes.
 
-    megabytes: of one request's body, 10^6 bytes; pixels: of one picture; seconds: from a request's first byte to its
-    answer; waiting: predictions and explanations asked for at one time; batch: images that go through the model
-    together; delay: seconds a first image waits for others.
+    megabytes: of one request's body, 10^6 bytes; pixels: of one picture, and of all that are decoded at one time;
+    seconds: from a request's first byte to its answer; waiting: predictions and explanations asked for at one time;
+    batch: images that go through the model together; delay: seconds a first image waits for others.
     """
 
     megabytes: float = 20.0

@@ -18,6 +18,7 @@ import uvicorn
 from smca.deployment.serving.app import build_app
 from smca.deployment.serving.engine import Engine
 from smca.deployment.serving.limits import Limits
+from smca.deployment.serving.memory import share
 from smca.deployment.serving.metrics import Metrics
 from smca.deployment.serving.protocol import Protocol
 from smca.deployment.serving.service import Service
@@ -38,6 +39,7 @@ def serve(
     """Serve a model; `say` gets the address once it answers. Raises KeyboardInterrupt after Ctrl-C."""
     listener = listen(host, port)
     with listener:
+        share()
         engine = Engine(load(source, device, precision), source)
         service = Service(engine, limits, Metrics())
         # uvicorn raises the signal again once it has finished.

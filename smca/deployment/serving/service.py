@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import torch
@@ -19,23 +19,25 @@ from torch import Tensor
 from smca.deployment.serving.batching import Batcher, Budget
 from smca.deployment.serving.engine import Engine
 from smca.deployment.serving.limits import Limits, RefusalError
+from smca.deployment.serving.memory import Tidier
 from smca.deployment.serving.metrics import Metrics
 from smca.deployment.serving.pictures import count_pixels, decode
 from smca.deployment.serving.uploads import Upload
 from smca.detections import Detections
-from smca.errors import SmcaError
+from smca.errors import ConfigurationError
 from smca.visualization.explanation import Explanation
 
 Result = TypeVar("Result")
 
 
 class Service:
-    """One model at work. `batcher.run()` has to run while it is asked anything."""
+    """One model at work; `run` runs while it is asked anything."""
 
     def __init__(self, engine: Engine, limits: Limits, metrics: Metrics) -> None:
         self.engine, self.limits, self.metrics = engine, limits, metrics
-        self.batcher: Batcher[Tensor, Detections] = Batcher(self._compute, limits.batch, limits.delay)
-        self._pixels = Budget(2 * limits.pixels)
+        self._batcher: Batcher[Tensor, Detections] = Batcher(self._compute, limits.batch, limits.delay)
+        self._pixels = Budget(limits.pixels)
+        self._tidier = Tidier()
         self._asked = 0
         # Denormals are flushed to zero thread by thread.
         self._thread = ThreadPoolExecutor(1, "model", torch.set_flush_denormal, (True,))
@@ -53,6 +55,7 @@ class Service:
         finally:
             self._asked -= 1
             self.metrics.waiting.set(self._asked)
+            self._tidier.settle(others=self._asked > 0)
 
     async def predict(self, uploads: Sequence[Upload]) -> list[Detections | RefusalError]:
         """All detections in each picture, or why there are none; one does not hurt another."""
@@ -62,15 +65,15 @@ class Service:
         """Where the query of one detection looked."""
         if not self.engine.explains:
             raise RefusalError(422, "explanations are not available: this model does not tell where its queries look")
-        pixels = await self._count(upload)
-        await self._pixels.take(pixels)
         try:
-            picture = await self._in(self._decoders, lambda: decode(upload))
-            return await self._in(self._thread, lambda: self.engine.explain(picture, label, box))
-        except SmcaError as error:
+            async with self._decoded(upload) as picture:
+                return await self._in(self._thread, lambda: self.engine.explain(picture, label, box))
+        except ConfigurationError as error:
             raise RefusalError(422, str(error)) from error
-        finally:
-            self._pixels.give(pixels)
+
+    async def run(self) -> None:
+        """Work for ever; nothing is answered without."""
+        await asyncio.gather(self._batcher.run(), self._tidier.run(self._decoders))
 
     def close(self) -> None:
         """Let the threads end."""
@@ -79,17 +82,24 @@ class Service:
 
     async def _predict(self, upload: Upload) -> Detections | RefusalError:
         try:
-            pixels = await self._count(upload)
-            await self._pixels.take(pixels)
-            try:
-                return await self.batcher.submit(await self._in(self._decoders, lambda: decode(upload)))
-            finally:
-                self._pixels.give(pixels)
+            async with self._decoded(upload) as picture:
+                return await self._batcher.submit(picture)
         except RefusalError as error:
             return error
 
-    async def _count(self, upload: Upload) -> int:
-        return await self._in(self._decoders, lambda: count_pixels(upload, self.limits.pixels))
+    @asynccontextmanager
+    async def _decoded(self, upload: Upload) -> AsyncIterator[Tensor]:
+        """A picture, in memory until the block is left."""
+        self._tidier.notice(len(upload.content))
+        pixels = await self._in(self._decoders, lambda: count_pixels(upload, self.limits.pixels))
+        self._tidier.notice(pixels)
+        await self._pixels.take(pixels)
+        loop, work = asyncio.get_running_loop(), self._decoders.submit(decode, upload)
+        try:
+            yield await asyncio.wrap_future(work)
+        finally:
+            # A thread decodes on for somebody who has given up.
+            work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._pixels.give, pixels))
 
     async def _compute(self, pictures: Sequence[Tensor]) -> list[Detections | Exception]:
         start = time.monotonic()
