@@ -93,7 +93,7 @@ export class Look {
   // Somewhat more than the box, in the picture's proportions and inside it.
   neighbourhood() {
     const { width, height, box: [left, top, right, bottom] } = this.answer;
-    const share = Math.min(1, 2.2 * Math.max((right - left) / width, (bottom - top) / height, 0.02));
+    const share = Math.min(1, 1.7 * Math.max((right - left) / width, (bottom - top) / height, 0.02));
     const part = { width: share * width, height: share * height };
     part.left = Math.min(Math.max((left + right - part.width) / 2, 0), width - part.width);
     part.top = Math.min(Math.max((top + bottom - part.height) / 2, 0), height - part.height);
