@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,11 @@ from smca.deployment.serving.limits import Limits
 from smca.deployment.serving.uploads import plain_name
 from smca.detections import Detections
 from smca.errors import ModelError
+from smca.inference.loading import load
+from smca.modeling.detector import SmcaForObjectDetection
+from smca.modeling.image_processing import SmcaImageProcessor
 from tests.deployment.serving.conftest import NAMES, encoded
+from tests.modeling.tiny import small_config
 
 ClientOf = Callable[..., TestClient]
 PICTURE = encoded(50, 90)
@@ -330,3 +335,18 @@ def test_every_answer_tells_browsers_to_trust_only_us(client: TestClient) -> Non
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "access-control-allow-origin" not in answer.headers
         assert "http://" not in answer.text.replace("http://www.w3.org", "")
+
+
+def test_a_model_without_gaussians_shows_its_attention(tmp_path: Path, client_of: ClientOf) -> None:
+    torch.manual_seed(0)
+    config = small_config(levels=("c4",), encoder=("intra",), modulation="none", box_prior=False)
+    SmcaForObjectDetection(config).save_pretrained(tmp_path)
+    SmcaImageProcessor(size={"shortest_edge": 64, "longest_edge": 96}).save_pretrained(tmp_path)
+    client = client_of(Limits(), Engine(load(tmp_path), tmp_path))
+    one = client.post("/predict", files=files(PICTURE), data={"threshold": "0"}).json()["detections"][0]
+    data = {"label": one["label"], "box": json.dumps(one["box"])}
+    answer = client.post("/explain", files=files(PICTURE), data=data).json()
+    assert answer["centre"] is None
+    (level,) = answer["levels"]
+    assert [each["kind"] for each in level["maps"]] == ["co-attention"]
+    assert level["heads"] == []

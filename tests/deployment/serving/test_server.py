@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from smca.cli import serve
 from smca.cli.main import main
 from smca.deployment.serving.engine import Engine
 from smca.deployment.serving.limits import Limits
@@ -126,3 +127,11 @@ def test_it_says_its_address_answers_and_stops_when_told(tmp_path: Path) -> None
             assert process.stdout.read() == ""
             assert process.wait(30) == status
     assert list(work.iterdir()) == []
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(serve, "NEEDED", ("fastapi", "no_such_package"))
+    assert main(["serve", "anything"]) == 2
+    assert "smca serve needs no_such_package: pip install 'smca-detr[serve]'" in capsys.readouterr().err
