@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from smca.deployment.serving.limits import RefusalError
 from smca.detections import Detections
-from smca.errors import SmcaError
+from smca.errors import ModelError, SmcaError
 from smca.inference.explain import explain_object
 from smca.inference.loading import class_names, processor_of
 from smca.inference.predict import predict_batch, threshold_of
@@ -29,9 +28,9 @@ class Engine:
     input_size: what the processor resizes to, as it says it.
     """
 
-    def __init__(self, model: Any, source: Path) -> None:
+    def __init__(self, model: PreTrainedModel, source: Path) -> None:
         self._model = model
-        self._processor = processor_of(model) if isinstance(model, PreTrainedModel) else None
+        self._processor = processor_of(model)
         self.name = "/".join(source.resolve().parts[-2:])
         self.classes = class_names(model)
         self.threshold = threshold_of(model)
@@ -51,10 +50,10 @@ class Engine:
 
     def explain(self, picture: Tensor, label: str, box: Sequence[float]) -> Explanation:
         """What the query of one detection saw."""
+        if not isinstance(self._model, SmcaForObjectDetection):
+            raise ModelError("explanations are not available: this model does not tell where its queries look")
         return explain_object(self._model, picture, label, box)
 
     def _together(self, pictures: Sequence[Tensor]) -> list[Detections]:
-        if self._processor is None:
-            return self._model.predict(list(pictures), threshold=0.0)
         names = [f"picture {number}" for number in range(1, len(pictures) + 1)]
         return predict_batch(self._model, self._processor, pictures, names, threshold=0.0)

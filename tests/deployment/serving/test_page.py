@@ -199,6 +199,17 @@ def test_a_click_on_an_object_shows_where_each_head_looked(page: Any, pictures: 
     assert not page.is_visible("#heat")
 
 
+def test_a_model_that_cannot_explain_says_so(page: Any, pictures: list[Path]) -> None:
+    page.route("**/model", lambda route: route.fulfill(json={**route.fetch().json(), "explains": False}))
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    upload(page, pictures[0])
+    slide(page, 0)
+    page.locator(ROWS).first.click()
+    assert "not available" in page.inner_text("#look-note")
+    assert page.locator(".tiles").count() == 0
+
+
 def test_what_fails_is_said_in_words_beside_what_works(page: Any, pictures: list[Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"not a picture")
