@@ -49,7 +49,7 @@ async function send() {
   try {
     next.result = await predict(next.file);
   } catch (error) {
-    next.error = `${next.name}: ${error.message}`;
+    next.error = error.message;
   }
   state.uploading -= 1;
   drawStrip();
@@ -80,13 +80,20 @@ function drawStrip() {
     const sign = picture.error ? "!" : picture.result ? String(found) : "…";
     const said = picture.error ? "failed" : picture.result ? `${found} objects` : "waiting";
     const button = element("button", { type: "button", "aria-label": `${picture.name}, ${said}`, title: picture.name },
-      element("img", { src: picture.url, alt: "" }), element("span", picture.result || picture.error ? {} : { class: "busy-dot" }, sign));
+      thumbnail(picture), element("span", picture.result || picture.error ? {} : { class: "busy-dot" }, sign));
     button.classList.toggle("failed", Boolean(picture.error));
     button.setAttribute("aria-current", String(picture === state.current));
     button.onclick = () => choose(picture);
     return element("li", {}, button);
   }));
   $("strip").querySelectorAll("button")[focused]?.focus();
+}
+
+// The picture, or its format where the browser cannot show it.
+function thumbnail(picture) {
+  const image = element("img", { src: picture.url, alt: "" });
+  image.onerror = () => image.replaceWith(picture.name.split(".").pop().slice(0, 6));
+  return image;
 }
 
 // What is shown of a picture
