@@ -22,6 +22,7 @@ from smca.cli import (
     quickstart,
     recipes,
     resume,
+    serve,
     train,
 )
 from smca.cli.failures import outside
@@ -44,6 +45,7 @@ def build_parser() -> Parser:
     evaluate.add(parser)
     predict.add(parser)
     explain.add(parser)
+    serve.add(parser)
     convert.add(parser)
     compare.add(parser)
     bench.add(parser)
