@@ -23,6 +23,7 @@ BELOW = {
     "interchange": GROUND | {"modeling", "inference"},
     "evaluation": GROUND | {"modeling", "data", "visualization", "inference"},
 }
+BELOW["deployment"] = GROUND | {"modeling", "data", "inference"}
 BELOW["training"] = (set(BELOW) | GROUND) - {"benchmark"}
 BELOW["comparison"] = set(BELOW) | GROUND
 BELOW["benchmark"] = (set(BELOW) | GROUND) - {"interchange", "comparison"}
