@@ -33,12 +33,15 @@ def order(piece: Piece) -> tuple[str, ...]:
 
 
 def kind_of(source: Path) -> Kind:
-    """Whether the source is image files or Parquet tables, by the first file of either sort."""
+    """Whether the source is image files or Parquet tables, by the first file of either sort, which is checked."""
     first = next(_files(source), None)
     if first is None:
         looked_for = " ".join(sorted(IMAGE_SUFFIXES | {TABLE_SUFFIX}))
         raise DataError(f"{source} holds no image and no Parquet file; suffixes looked for: {looked_for}")
-    return "tables" if _suffix(first) == TABLE_SUFFIX else "images"
+    if _suffix(first) != TABLE_SUFFIX:
+        return "images"
+    table_rows(Path(first))
+    return "tables"
 
 
 def files_of(source: Path, kind: Kind) -> Iterator[Piece]:

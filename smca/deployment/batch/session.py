@@ -59,7 +59,8 @@ def session(address: str | None, workers: int | None, device: str | None) -> Ite
     running = ray.is_initialized()
     try:
         if not running:
-            _start(ray, address, workers)
+            with _mute():
+                _start(ray, address, workers)
         _quiet()
         yield _pool(ray, address, workers, device)
     except ray.exceptions.RayError as error:
@@ -111,6 +112,19 @@ def _start(ray: Any, address: str | None, workers: int | None) -> None:
         ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ClusterError(f"no Ray cluster at {address}: {_last_line(error)}") from error
+
+
+@contextmanager
+def _mute() -> Iterator[None]:
+    """Nothing on the process's standard error: what Ray's C++ says of its own start obeys no setting."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _quiet() -> None:

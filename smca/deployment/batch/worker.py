@@ -155,7 +155,7 @@ def _read(item: Item) -> Picture:
 
 def _reason(error: Exception, name: str) -> str:
     """The error's message in one line, without the name of the image, which is in the row already."""
-    return " ".join(str(error).split()).removeprefix("image ").replace(name, "").strip()
+    return " ".join(str(error).removeprefix("image ").replace(name, "").split())
 
 
 def _ahead(work: Callable[[Item], Picture], items: Iterator[Item], threads: int, most: int) -> Iterator[Picture]:
