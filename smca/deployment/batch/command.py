@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -92,7 +93,8 @@ class BatchReport:
         if not self.images:
             return [f"nothing to do: all {self.listed} images are done"]
         known = f", {self.before} were done before" if self.before else ""
-        speed = f"{_rate(self.images, self.seconds):.1f} images/s, {self.workers} workers on {self.device}"
+        workers = f"{self.workers} worker{'s' * (self.workers > 1)} on {self.device}"
+        speed = f"{_rate(self.images, self.seconds):.1f} images/s, {workers}"
         first = f"{self.images} images in {duration(self.seconds)} ({speed}){known}, {self.bad} bad"
         return [first, *(f"  {count} {kind}" for kind, count in self.errors.most_common())]
 
@@ -158,20 +160,24 @@ def _todo(folder: BatchFolder, source: Path, kind: Kind, fixed: int | None) -> l
 
 def _predict(todo: list[Shard], job: Job, pool: Pool, report: BatchReport) -> None:
     report.workers, report.device = pool.workers, pool.device
-    results = _results(todo, job, pool)
-    started = list(islice(results, 1))
-    with Progress("predicting") as progress:
-        for result in chain(started, results):
-            if result["stopped"]:
-                raise ClusterError(result["stopped"])
-            report.images += result["images"]
-            report.detections += result["detections"]
-            report.worker_seconds += result["seconds"]
-            report.errors.update(json.loads(result["errors"]))
-            progress(report.before + report.images, report.listed, f"{report.bad} bad" if report.bad else "")
+    with closing(_results(todo, job, pool)) as results:
+        started = list(islice(results, 1))
+        with Progress("predicting") as progress:
+            for result in chain(started, results):
+                _add(report, result)
+                progress(report.before + report.images, report.listed, f"{report.bad} bad" if report.bad else "")
 
 
-def _results(todo: list[Shard], job: Job, pool: Pool) -> Iterator[dict[str, Any]]:
+def _add(report: BatchReport, result: dict[str, Any]) -> None:
+    if result["stopped"]:
+        raise ClusterError(result["stopped"])
+    report.images += result["images"]
+    report.detections += result["detections"]
+    report.worker_seconds += result["seconds"]
+    report.errors.update(json.loads(result["errors"]))
+
+
+def _results(todo: list[Shard], job: Job, pool: Pool) -> Generator[dict[str, Any], None, None]:
     """Some thousands of shards at a time, so that the driver's memory does not grow with the batch."""
     left = iter(todo)
     while chunk := list(islice(left, SHARDS_AT_ONCE)):

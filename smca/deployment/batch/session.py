@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,10 +22,12 @@ from smca.errors import ClusterError, ConfigurationError, DeviceError
 BYTES_A_WORKER = 2 << 30
 OBJECT_STORE_BYTES = 200 << 20
 STARTS_THAT_MAY_FAIL = 3
+SECONDS_TO_ANSWER = 10
 DRIVER_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ENABLE_AUTO_CONNECT": "0",
 }
 # One arithmetic thread each. Freed memory is used again, as glibc's mallopt does it for the command itself.
 WORKER_ENVIRONMENT = {
@@ -53,8 +57,6 @@ class Pool:
 @contextmanager
 def session(address: str | None, workers: int | None, device: str | None) -> Iterator[Pool]:
     """Ray for the time of a block; a session that runs in this process already is used and left running."""
-    for name, value in DRIVER_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     ray = need_ray()
     running = ray.is_initialized()
     try:
@@ -90,7 +92,9 @@ def stream(items: list[dict[str, Any]], worker: type, job: Any, pool: Pool) -> I
 
 
 def need_ray() -> Any:
-    """Ray, with what its Data needs."""
+    """Ray, with what its Data needs, told what it reads from the environment when it is imported."""
+    for name, value in DRIVER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import pyarrow.parquet  # noqa: F401
         import ray
@@ -102,16 +106,31 @@ def need_ray() -> Any:
 
 def _start(ray: Any, address: str | None, workers: int | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if address is None:
-        cores = max(_cores(), workers or 1)
-        ray.init(
-            address="local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet
-        )
-        return
     try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ClusterError(f"no Ray cluster at {address}: {_last_line(error)}") from error
+        if address is None:
+            _set_password()
+            cores = max(_cores(), workers or 1)
+            own = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+            ray.init(address="local", **own, **quiet)
+        else:
+            _knock(address)
+            ray.init(address=address, **quiet)
+    except (OSError, ValueError, RuntimeError) as error:
+        what = f"no Ray cluster at {address}" if address else "Ray cannot be started on this machine"
+        raise ClusterError(f"{what}: {_last_line(error)}") from error
+
+
+def _set_password() -> None:
+    """Others on the network are kept out by a token of this process; Ray would leave one in the home folder."""
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+
+
+def _knock(address: str) -> None:
+    """Connect to HOST:PORT once, since Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
 
 
 @contextmanager
@@ -134,7 +153,6 @@ def _quiet() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.actor_task_retry_on_errors = True
     context.max_consecutive_actor_init_deaths = STARTS_THAT_MAY_FAIL
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

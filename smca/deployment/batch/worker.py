@@ -7,6 +7,7 @@ of their own. What stops the whole batch, a full disk say, is in the result and 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections import Counter, deque
@@ -75,21 +76,36 @@ class Worker:
         shard = Shard(int(batch["shard"][0]), int(batch["images"][0]), Path(str(batch["listing"][0])))
         if self._stopped:
             return _result(shard, stopped=self._stopped)
+        started = time.perf_counter()
         try:
-            started = time.perf_counter()
-            rows = self._predict(shard)
-            return _result(shard, rows, time.perf_counter() - started)
+            rows = self._attempt(shard)
+            while rows is None:
+                rows = self._attempt(shard)
         except SmcaError as error:
             return _result(shard, stopped=str(error))
+        return _result(shard, rows, time.perf_counter() - started)
 
-    def _predict(self, shard: Shard) -> list[table.Row]:
+    def _attempt(self, shard: Shard) -> list[table.Row] | None:
+        """The rows of the shard, which are then in OUT; None for an attempt that an image may have failed."""
         attempts = Attempts(self._job.folder.attempts, shard.number)
+        try:
+            rows = self._predict(shard, attempts)
+        except SmcaError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other images are still to be predicted
+            attempts.failed(error)
+            if self._job.device == "cuda":
+                os._exit(1)  # a kernel that failed leaves the process without a GPU; Ray starts another
+            return None
+        table.write(self._job.folder.part(shard.number), rows)
+        attempts.done()
+        return rows
+
+    def _predict(self, shard: Shard, attempts: Attempts) -> list[table.Row]:
         items = _items(pieces_of(shard), self._job.kind)
         rows = list(self._one_by_one(items, attempts) if attempts.careful else self._in_batches(items))
         if len(rows) != shard.images:
             raise DataError(f"shard {shard.number} has {len(rows)} images and had {shard.images} when it was listed")
-        table.write(self._job.folder.part(shard.number), rows)
-        attempts.done()
         return rows
 
     def _in_batches(self, items: Iterator[Item]) -> Iterator[table.Row]:
@@ -102,9 +118,8 @@ class Worker:
             if number in attempts.blamed:
                 yield table.bad(item.name, attempts.blamed[number])
                 continue
-            with attempts.at(number):
-                rows = self._rows([_read(item)])
-            yield from rows
+            attempts.at(number)
+            yield from self._rows([_read(item)])
 
     def _rows(self, pictures: list[Picture]) -> list[table.Row]:
         """One row for each picture, in order; when some fail together each is tried alone."""
