@@ -34,6 +34,10 @@ class DeviceError(SmcaError):
     """A device that was asked for and is not there."""
 
 
+class ClusterError(SmcaError):
+    """Workers or machines that cannot be reached or cannot do the work."""
+
+
 class OutputError(SmcaError):
     """An output folder or file that cannot be written without harm."""
 

@@ -24,6 +24,7 @@ BELOW = {
     "evaluation": GROUND | {"modeling", "data", "visualization", "inference"},
     "deployment": GROUND | {"modeling", "data", "visualization", "inference"},
 }
+BELOW["deployment"] = GROUND | {"modeling", "data", "inference"}
 BELOW["training"] = (set(BELOW) | GROUND) - {"benchmark"}
 BELOW["comparison"] = set(BELOW) | GROUND
 BELOW["benchmark"] = (set(BELOW) | GROUND) - {"interchange", "comparison"}

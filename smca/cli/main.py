@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from smca.cli import (
+    batch,
     bench,
     compare,
     convert,
@@ -44,6 +45,7 @@ def build_parser() -> Parser:
     pretrain.add(parser)
     evaluate.add(parser)
     predict.add(parser)
+    batch.add(parser)
     explain.add(parser)
     serve.add(parser)
     convert.add(parser)

@@ -1,1 +1,1 @@
-"""A trained model at work outside its training: served."""
+"""What a trained model is put to: exports, a server, batches of millions."""
