@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,16 @@ def test_labels_stay_inside_the_picture() -> None:
     drawn = np.asarray(draw(np.zeros((200, 300, 3), np.uint8), whole))
     label = (drawn == rgb(COLOURS[3])).all(-1).sum(1)
     assert (label > 100).sum() > 10
+
+
+def test_the_number_of_a_track_is_drawn() -> None:
+    plain = found(300, 200)
+    drawn = [
+        np.asarray(draw(np.zeros((200, 300, 3), np.uint8), replace(plain, tracks=tracks)))
+        for tracks in (None, np.array([-1]), np.array([7]))
+    ]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
 
 
 def test_lines_grow_with_the_image() -> None:
