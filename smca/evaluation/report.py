@@ -50,7 +50,7 @@ ERRORS: dict[ErrorKind, str] = {
 HOW_CONFUSED = (
     "Rows: what is there. Columns: what was shown, by detections with a score of at least {threshold:.3f}. The best "
     "score chooses first: the free object that its box overlaps most, at IoU 0.5 or more, whatever the class. Last "
-    "column: missed. Last row: nothing was there. Colour: share of the row."
+    "column: missed. Last row: no free object was there. Colour: share of the row."
 )
 HOW_WRONG = (
     "Every false alarm and every missed object has one kind, the first that fits in the order localisation, "

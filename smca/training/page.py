@@ -23,6 +23,7 @@ def run_page(folder: RunFolder, epochs: int, pictures: Sequence[Picture]) -> str
     classes = [(name, bar(value)) for name, value in sorted(best["per_class"].items(), key=_lowest_first)]
     asked = {key: value for key, value in request.to_json().items() if value not in (None, (), False)}
     shown = Section("What the best model finds", "Images of val, from the model's own threshold on.", pictures)
+    recipe = {key: value for key, value in settings.items() if key != "origin"}
     sections = [
         Section("Convergence", pictures=learning_curves(rows)),
         *([shown] if pictures else []),
@@ -30,7 +31,7 @@ def run_page(folder: RunFolder, epochs: int, pictures: Sequence[Picture]) -> str
         Section("AP by class", "Lowest first.", table=Table(("class", "AP"), classes)),
         Section("How to use it", code=_commands(folder.path, request.data, len(rows) < epochs)),
         Section("Epochs", table=_epochs(rows)),
-        Section("Settings", table=_settings("asked for", asked), second_table=_settings("recipe", settings)),
+        Section("Settings", table=_settings("asked for", asked), second_table=_settings("recipe", recipe)),
     ]
     text = (
         f"{settings['name']} on {request.data.name}, {len(rows)} of {epochs} epochs. "

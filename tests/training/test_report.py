@@ -93,3 +93,11 @@ def test_a_page_that_cannot_be_made_is_a_line_and_not_the_end(
     assert [json.loads(line)["epoch"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [1, 2]
     assert not (run / "report.html").exists()
     assert f"the page {run / 'report.html'} could not be written: no font" in capsys.readouterr().out
+
+
+def test_best_and_last_have_the_threshold_of_their_epoch(run: Path) -> None:
+    rows = RunFolder(run).metrics()
+    best = max(rows, key=lambda row: (row["AP"], row["epoch"]))
+    for name, row in (("best", best), ("last", rows[-1])):
+        stored = json.loads((run / name / "config.json").read_text())["threshold"]
+        assert stored == (0.5 if row["best_threshold"] is None else row["best_threshold"])
