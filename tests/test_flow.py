@@ -22,6 +22,7 @@ BELOW = {
     "inference": GROUND | {"modeling", "comparison.peers", "data", "visualization"},
     "interchange": GROUND | {"modeling", "inference"},
     "evaluation": GROUND | {"modeling", "data", "visualization", "inference"},
+    "deployment": GROUND | {"modeling", "data", "visualization", "inference", "evaluation"},
 }
 BELOW["training"] = (set(BELOW) | GROUND) - {"benchmark"}
 BELOW["comparison"] = set(BELOW) | GROUND
@@ -107,4 +108,4 @@ def test_files_and_functions_stay_small_and_described(file: Path) -> None:
 
 def test_every_package_has_tests_that_mirror_it() -> None:
     packages = {file.parent.name for file in SMCA.glob("*/__init__.py")}
-    assert {name for name in packages if not list((Path(__file__).parent / name).glob("test_*.py"))} == set()
+    assert {name for name in packages if not list((Path(__file__).parent / name).rglob("test_*.py"))} == set()

@@ -16,6 +16,7 @@ from smca.cli import (
     data,
     evaluate,
     explain,
+    export,
     info,
     predict,
     pretrain,
@@ -45,6 +46,7 @@ def build_parser() -> Parser:
     predict.add(parser)
     explain.add(parser)
     convert.add(parser)
+    export.add(parser)
     compare.add(parser)
     bench.add(parser)
     return parser
