@@ -22,12 +22,11 @@ BELOW = {
     "inference": GROUND | {"modeling", "comparison.peers", "data", "visualization"},
     "interchange": GROUND | {"modeling", "inference"},
     "evaluation": GROUND | {"modeling", "data", "visualization", "inference"},
-    "deployment": GROUND | {"modeling", "data", "visualization", "inference"},
 }
-BELOW["deployment"] = GROUND | {"modeling", "data", "inference"}
 BELOW["training"] = (set(BELOW) | GROUND) - {"benchmark"}
 BELOW["comparison"] = set(BELOW) | GROUND
 BELOW["benchmark"] = (set(BELOW) | GROUND) - {"interchange", "comparison"}
+BELOW["deployment"] = GROUND | {"modeling", "data", "visualization", "inference", "evaluation"}
 HIGHEST = {"quickstart", "doctor", "cli", "__main__", "__init__"}
 
 # Methods of a lower room that open a higher one when called: model.predict and detections.draw.

@@ -17,6 +17,7 @@ from smca.cli import (
     data,
     evaluate,
     explain,
+    export,
     info,
     predict,
     pretrain,
@@ -49,6 +50,7 @@ def build_parser() -> Parser:
     explain.add(parser)
     serve.add(parser)
     convert.add(parser)
+    export.add(parser)
     compare.add(parser)
     bench.add(parser)
     return parser
