@@ -20,7 +20,7 @@ def add(parser: Parser) -> None:
     command = parser.add_command(
         "export",
         "Export a model to ONNX, OpenVINO or torch.export and verify it on images. The file takes batches and images "
-        "of any size, holds class names and preprocessing, and is a MODEL for predict and eval. Refused if it loses AP.",
+        "of any size, holds class names and preprocessing, and is a MODEL to predict and eval. Refused if it loses AP.",
     )
     command.add_argument("model", type=Path, metavar="MODEL", help="model folder")
     command.add_argument("--format", choices=tuple(SUFFIXES), required=True, help="what to write")

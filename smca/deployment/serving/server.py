@@ -42,8 +42,9 @@ def serve(
         share()
         engine = Engine(load(source, device, precision), source)
         service = Service(engine, limits, Metrics())
-        # uvicorn raises the signal again once it has finished.
+        # uvicorn raises the signal again once it has finished; a shell's background job begins with SIGINT ignored.
         signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         server_of(service, lambda: say(address(listener))).run(sockets=[listener])
 
 
