@@ -18,7 +18,7 @@ from tests.training.runs import SMALL
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-IN_ORDER = ("first-detector", "own-data", "fine-tuning", "comparing")
+IN_ORDER = ("first-detector", "report", "predicting", "own-data", "fine-tuning", "comparing")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TINY = ["--epochs", "1", "--workers", "0"]
 
