@@ -1,7 +1,8 @@
 """Boxes with names and scores drawn on an image, legible from 64 to 4000 pixels.
 
-Line width and text grow with the image's diagonal. A class has one colour everywhere; all but the thinnest
-lines have a dark rim, so that they show on any background. The picture keeps the image's size.
+Line width and text grow with the image's diagonal; in a large image of small objects, with these. A class has one
+colour everywhere; all but the thinnest lines have a dark rim, so that they show on any background. The picture keeps
+the image's size.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ COLOURS = (
     "#ff8c42", "#f472b6", "#b8e62e", "#8ea8ff", "#ffd84d", "#e0a899",
 )  # fmt: skip
 RIM = "#101418"
+ORDINARY = 1000.0
+BOXES_ACROSS = 8.0
+MOST_SPREAD = 500  # labels moved apart from each other; the time for it grows with their square
 
 
 def draw(
@@ -40,12 +44,14 @@ def draw(
     shown = detections.take(np.arange(len(detections))[::-1])
     found = shown.to_supervision()
     chosen = shown.labels if colours is None else colours[::-1]
-    width = line_width(picture)
+    scale = drawing_scale(picture, shown)
+    width = line_width(scale)
     palette = supervision.ColorPalette.from_hex(list(COLOURS))
     if width > 1:
         picture = supervision.BoxAnnotator(supervision.Color.from_hex(RIM), width + 2).annotate(picture, found)
     picture = supervision.BoxAnnotator(palette, width).annotate(picture, found, chosen)
-    return _labeller(picture, palette).annotate(picture, found, _texts(shown, with_scores), chosen)
+    labeller = _labeller(scale, palette, len(shown) <= MOST_SPREAD)
+    return labeller.annotate(picture, found, _texts(shown, with_scores), chosen)
 
 
 def _texts(shown: Detections, with_scores: bool) -> list[str]:
@@ -68,13 +74,20 @@ def colour_of(label: int) -> str:
     return COLOURS[label % len(COLOURS)]
 
 
-def line_width(picture: Image.Image) -> int:
-    """Return the width of a box's line in pixels."""
-    return round(1 + hypot(*picture.size) / 500)
+def drawing_scale(picture: Image.Image, detections: Detections) -> float:
+    """Return the diagonal, in pixels, of a picture in which lines and text would be right here."""
+    sides = detections.boxes[:, 2:] - detections.boxes[:, :2]
+    typical = float(np.median(np.hypot(sides[:, 0], sides[:, 1]))) if len(detections) else 0.0
+    return min(hypot(*picture.size), max(ORDINARY, BOXES_ACROSS * typical))
 
 
-def _labeller(picture: Image.Image, palette: supervision.ColorPalette) -> supervision.RichLabelAnnotator:
-    size = round(9 + hypot(*picture.size) / 110)
+def line_width(scale: float) -> int:
+    """Return the width of a box's line in pixels at a `drawing_scale`."""
+    return round(1 + scale / 500)
+
+
+def _labeller(scale: float, palette: supervision.ColorPalette, spread: bool) -> supervision.RichLabelAnnotator:
+    size = round(9 + scale / 110)
     return supervision.RichLabelAnnotator(
         color=palette,
         text_color=supervision.Color.from_hex(RIM),
@@ -82,5 +95,5 @@ def _labeller(picture: Image.Image, palette: supervision.ColorPalette) -> superv
         font_size=size,
         text_padding=max(1, size // 5),
         border_radius=size // 6,
-        smart_position=True,
+        smart_position=spread,
     )

@@ -9,7 +9,7 @@ from PIL import Image
 
 from smca.detections import Detections
 from smca.sizes import ImageSize
-from smca.visualization.detections import COLOURS, colour_of, draw, line_width, to_picture
+from smca.visualization.detections import COLOURS, colour_of, draw, drawing_scale, line_width, to_picture
 
 
 def found(width: int, height: int, names: tuple[str, ...] = ("person",)) -> Detections:
@@ -62,11 +62,14 @@ def test_the_number_of_a_track_is_drawn() -> None:
     assert not np.array_equal(drawn[0], drawn[2])
 
 
-def test_lines_grow_with_the_image() -> None:
-    widths = [line_width(Image.new("RGB", (side, side))) for side in (64, 320, 1000, 4000)]
+def test_lines_grow_with_the_image_and_not_beyond_small_objects() -> None:
+    pictures = [Image.new("RGB", (side, side)) for side in (64, 320, 1000, 4000)]
+    widths = [line_width(drawing_scale(picture, found(*picture.size))) for picture in pictures]
     assert widths == sorted(widths)
     assert widths[0] == 1
     assert widths[-1] >= 8
+    small = [line_width(drawing_scale(picture, found(100, 100))) for picture in pictures]
+    assert small == [*widths[:2], 3, 3]
 
 
 def test_colours_repeat_only_after_all_are_used() -> None:
