@@ -10,12 +10,13 @@ WORKERS ?= 2
 # One arithmetic thread a test process: the processes share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help quickstart test check bench format clean
+.PHONY: help quickstart test check docs bench format clean
 
 help:
 	@echo "make quickstart   environment, installation, the main job: train, evaluate and use SMCA on generated data"
 	@echo "make test         everything installed, checks, all tests"
 	@echo "make check        format, lint, types, security, in under a minute"
+	@echo "make docs         the documentation as a site, in docs/_build/html"
 	@echo "make bench        speed as ratios in one run, into docs/results (nothing else may run meanwhile)"
 	@echo "make format       rewrite the code in the project's format"
 	@echo "make clean        remove the environment and caches (runs are kept)"
@@ -31,6 +32,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check --quiet .
 	$(BIN)/pyrefly check --summary=none
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml smca
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 bench: $(VENV)/.main
 	unset OMP_NUM_THREADS; $(BIN)/smca bench --out docs/results

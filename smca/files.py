@@ -1,4 +1,4 @@
-"""Files on disk: written completely or not at all, JSON errors with their position.
+"""Files on disk: written completely or not at all, also entry by entry; JSON errors with their position.
 
 Errors raised: `DataError` for JSON that cannot be read, `OutputError` for a place that cannot be written.
 """
@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, TextIO
 
 from smca.errors import DataError, OutputError
 
@@ -16,16 +19,68 @@ from smca.errors import DataError, OutputError
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write `content` under a temporary name beside `path`, then rename: readers never see half a file."""
     data = content.encode("utf-8") if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        draft = draft_of(path)
         try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
+            draft.write_bytes(data)
+            draft.replace(path)
         finally:
-            temporary.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
+
+
+def draft_of(path: Path) -> Path:
+    """Return a temporary name beside `path`, to be renamed to it when complete; the folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What goes wrong on the disk inside the block is the `OutputError` of `path`."""
+    try:
+        yield
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+class JsonList:
+    """A JSON array that grows entry by entry, one a line, and is never held in memory.
+
+    A context manager: the file is at its place when the block ends well, and nothing is there when it does not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._draft: Path | None = None
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> JsonList:
+        return self
+
+    def append(self, value: object) -> None:
+        """Write one entry; NaN and infinity are refused by `ValueError`."""
+        entry = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        with writing(self.path):
+            if self._file is None:
+                self._draft = draft_of(self.path)
+                self._file = self._draft.open("w", encoding="utf-8")
+                self._file.write(f"[\n{entry}")
+            else:
+                self._file.write(f",\n{entry}")
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        if self._file is None or self._draft is None:
+            if kind is None:
+                write_atomically(self.path, "[]\n")
+            return
+        with writing(self.path):
+            try:
+                with self._file:
+                    self._file.write("\n]\n")
+                if kind is None:
+                    self._draft.replace(self.path)
+            finally:
+                self._draft.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

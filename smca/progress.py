@@ -7,6 +7,7 @@ which is all that other rooms need to know: they take any `Callable[[int, int], 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -27,7 +28,7 @@ class Progress:
     def __init__(self, task: str, console: Console | None = None) -> None:
         self._task = task
         self._console = console or Console(quiet=os.environ.get("RANK", "0") != "0", highlight=False)
-        self._done = 0
+        self._done = 0.0
         self._first: int | None = None
         self._started = self._last_line = time.monotonic()
         self._bar = _bar(self._console)
@@ -45,18 +46,22 @@ class Progress:
         if kind is None and self._done:
             self.print(f"{self._task}: done in {duration(time.monotonic() - self._started)}")
 
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Show `done` of `total` (counts of the same thing, any thing) and a short `note`."""
-        self._first = done - 1 if self._first is None else self._first
+    def __call__(self, done: float, total: int | None, note: str = "") -> None:
+        """Show `done` of `total` (counts of the same thing, any thing) and a short `note`.
+
+        A part of a thing counts for the time left; without a `total` there is none, as for a camera.
+        """
+        self._first = math.ceil(done) - 1 if self._first is None else self._first
         self._done = done
         now = time.monotonic()
-        seconds_each = (now - self._started) / max(done - self._first, 1)
-        left = f"{duration(seconds_each * (total - done))} left"
+        seconds_each = (now - self._started) / max(done - self._first, 1e-3)
+        left = "" if total is None else f"{duration(seconds_each * (total - done))} left"
         if self._row is not None:
             self._bar.update(self._row, completed=done, total=total, left=left, note=note)
         elif now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            self.print(f"{self._task}: {done}/{total}, {left}{', ' + note if note else ''}")
+            count = f"{int(done)}" if total is None else f"{int(done)}/{total}"
+            self.print(f"{self._task}: {', '.join(part for part in (count, left, note) if part)}")
 
     def print(self, line: str) -> None:
         """Print a line that stays, above the bar."""

@@ -96,8 +96,8 @@ def _sections(out: Path, images: list[Path], summary: dict[str, Any], epochs: li
         Section(
             "Convergence",
             pictures=[
-                Picture(ap_curve(epochs), "AP on held-back scenes", "half"),
-                Picture(loss_curve(epochs), "loss", "half"),
+                Picture(ap_curve(epochs), "AP on held-back scenes", "half", chart=True),
+                Picture(loss_curve(epochs), "loss", "half", chart=True),
             ],
         ),
         Section("Detections", "Held-back scenes, drawn with digits that training never saw.", pictures=found),

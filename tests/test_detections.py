@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,19 @@ def test_supervision_sees_the_same() -> None:
     np.testing.assert_array_equal(found.class_id, [0, 1])
     assert list(found.data["class_name"]) == ["class 0", "class 1"]
     assert len(detections([]).to_supervision()) == 0
+
+
+def test_tracks_go_along() -> None:
+    found = replace(detections([0.75, 0.5, 0.25]), tracks=np.array([4, -1, 2]))
+    assert [one["track"] for one in json.loads(json.dumps(found.to_json()))] == [4, None, 2]
+    kept = found.take(np.array([2, 0]))
+    assert kept.tracks is not None
+    assert kept.tracks.tolist() == [2, 4]
+    tracker_id = found.to_supervision().tracker_id
+    assert tracker_id is not None
+    assert tracker_id.tolist() == [4, -1, 2]
+    with pytest.raises(ValueError, match="3 names need tracks"):
+        replace(found, tracks=np.array([1]))
 
 
 def test_fields_of_unequal_length_are_refused() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from smca import files
 from smca.errors import DataError, OutputError
-from smca.files import claim_folder, read_json, write_atomically, write_json
+from smca.files import JsonList, claim_folder, read_json, write_atomically, write_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -103,3 +103,38 @@ def test_a_file_cannot_be_claimed_as_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot create output folder"):
         claim_folder(tmp_path / "file")
+
+
+@given(st.lists(JSON, max_size=4))
+def test_a_list_written_entry_by_entry_is_that_list(
+    tmp_path_factory: pytest.TempPathFactory, values: list[object]
+) -> None:
+    path = tmp_path_factory.mktemp("json") / "sub" / "list.json"
+    with JsonList(path) as entries:
+        for value in values:
+            entries.append(value)
+            assert not path.exists()
+    assert read_json(path) == values
+    assert [each.name for each in path.parent.iterdir()] == ["list.json"]
+    assert len(path.read_text(encoding="utf-8").split("\n")) == (len(values) + 3 if values else 2)
+
+
+def test_a_list_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    path.write_text("before")
+
+    def fail() -> None:
+        with JsonList(path) as entries:
+            entries.append(1)
+            entries.append(float("nan"))
+
+    with pytest.raises(ValueError, match="Out of range"):
+        fail()
+    assert path.read_text() == "before"
+    assert [each.name for each in tmp_path.iterdir()] == ["list.json"]
+
+
+def test_a_list_at_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot write"), JsonList(tmp_path / "file" / "list.json") as entries:
+        entries.append(1)

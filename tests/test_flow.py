@@ -23,10 +23,10 @@ BELOW = {
     "interchange": GROUND | {"modeling", "inference"},
     "evaluation": GROUND | {"modeling", "data", "visualization", "inference"},
 }
-BELOW["deployment"] = GROUND | {"modeling", "data", "inference"}
 BELOW["training"] = (set(BELOW) | GROUND) - {"benchmark"}
 BELOW["comparison"] = set(BELOW) | GROUND
 BELOW["benchmark"] = (set(BELOW) | GROUND) - {"interchange", "comparison"}
+BELOW["deployment"] = GROUND | {"modeling", "data", "visualization", "inference", "evaluation"}
 HIGHEST = {"quickstart", "doctor", "cli", "__main__", "__init__"}
 
 # Methods of a lower room that open a higher one when called: model.predict and detections.draw.
@@ -108,4 +108,4 @@ def test_files_and_functions_stay_small_and_described(file: Path) -> None:
 
 def test_every_package_has_tests_that_mirror_it() -> None:
     packages = {file.parent.name for file in SMCA.glob("*/__init__.py")}
-    assert {name for name in packages if not list((Path(__file__).parent / name).glob("test_*.py"))} == set()
+    assert {name for name in packages if not list((Path(__file__).parent / name).rglob("test_*.py"))} == set()

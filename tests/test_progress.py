@@ -62,6 +62,19 @@ def test_the_time_left_counts_only_what_this_process_did(clock: Clock) -> None:
     assert stream.getvalue().splitlines()[-1] == "training: 92/100, 1:20 left"
 
 
+def test_parts_count_for_the_time_left_and_without_a_total_there_is_none(clock: Clock) -> None:
+    out, stream = console()
+    with Progress("predicting", out) as bar:
+        clock.now += 6
+        bar(0.25, 2, "tile 1 of 4")
+    with Progress("predicting", out) as bar:
+        clock.now += 6
+        bar(17, None, "webcam")
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "predicting: 0/2, 0:42 left, tile 1 of 4"
+    assert lines[2] == "predicting: 17, webcam"
+
+
 def test_a_terminal_gets_a_bar_and_lines_that_stay(clock: Clock) -> None:
     out, stream = console(terminal=True)
     with Progress("drawing", out) as bar:

@@ -37,6 +37,12 @@ def _add_check(data: Parser) -> None:
     add_format(command)
     command.add_argument("--report", type=Path, metavar="DIR", help="write an HTML page with pictures")
     command.add_argument("--fix", type=Path, metavar="OUT", help="write a repaired copy, in the COCO format")
+    command.add_argument(
+        "--overfit",
+        type=at_least(int, 1),
+        metavar="N",
+        help="learn N pictures by heart: does anything learn? (minutes)",
+    )
     command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers for machines")
     command.set_defaults(run=run_check)
 
@@ -47,6 +53,7 @@ def run_check(arguments: Namespace) -> None:
     from smca.data.conversion import convert
     from smca.doctor import advice, check, findings, numbers, size_rows, split_rows, write_page
     from smca.files import write_json
+    from smca.training.overfit import LEARNED, overfit
 
     checkup = check(arguments.data, arguments.format)
     for name, images, boxes, most in split_rows(checkup):
@@ -56,8 +63,13 @@ def run_check(arguments: Namespace) -> None:
         say(f"- {line}")
     if arguments.report:
         say(f"wrote {write_page(checkup, arguments.data, arguments.report)}")
+    known = numbers(checkup)
+    if arguments.overfit:
+        known["overfit_AP"] = reached = overfit(arguments.data, arguments.overfit, arguments.format)
+        verdict = "it learns" if reached >= LEARNED else "it does not learn: look at the pictures (--report) and labels"
+        say(f"learned {arguments.overfit} pictures by heart: AP {reached:.3f} ({LEARNED} is expected); {verdict}")
     if arguments.json:
-        write_json(arguments.json, numbers(checkup))
+        write_json(arguments.json, known)
     if arguments.fix:
         convert(arguments.data, arguments.fix, "coco", arguments.format)
         say(f"wrote {arguments.fix}")

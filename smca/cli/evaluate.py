@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smca.cli.parsing import Parser, add_format, at_least
-from smca.cli.process import start
+from smca.cli.process import say, start
 
 if TYPE_CHECKING:
     from smca.evaluation.coco import Summary
@@ -28,8 +28,10 @@ def add(parser: Parser) -> None:
     command.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16 is faster and rounds")
     command.add_argument("--compile", action="store_true", help="torch.compile: minutes at first, for many images")
     command.add_argument("--strict", action="store_true", help="stop at missing or unreadable images")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write the numbers for machines")
-    command.add_argument("--report", type=Path, metavar="DIR", help="write an HTML report with pictures")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all numbers for machines")
+    command.add_argument(
+        "--report", type=Path, metavar="DIR", help="write an HTML report: curves, confusions, errors, pictures"
+    )
     command.set_defaults(run=run)
 
 
@@ -37,7 +39,6 @@ def run(arguments: Namespace) -> None:
     """Evaluate, print the table and write what was asked for."""
     start()
     from smca.evaluation.command import evaluate_model
-    from smca.files import write_json
     from smca.inference.loading import load
 
     summary = evaluate_model(
@@ -49,10 +50,11 @@ def run(arguments: Namespace) -> None:
         strict=arguments.strict,
         format=arguments.format,
         report=arguments.report,
+        numbers=arguments.json,
     )
     _show(summary)
-    if arguments.json:
-        write_json(arguments.json, summary)
+    if arguments.report:
+        say(f"report: {arguments.report / 'index.html'}")
 
 
 def _show(summary: Summary) -> None:

@@ -17,12 +17,14 @@ from smca.cli import (
     data,
     evaluate,
     explain,
+    export,
     info,
     predict,
     pretrain,
     quickstart,
     recipes,
     resume,
+    serve,
     train,
 )
 from smca.cli.failures import outside
@@ -46,7 +48,9 @@ def build_parser() -> Parser:
     predict.add(parser)
     batch.add(parser)
     explain.add(parser)
+    serve.add(parser)
     convert.add(parser)
+    export.add(parser)
     compare.add(parser)
     bench.add(parser)
     return parser

@@ -97,6 +97,11 @@ def fraction(text: str) -> float:
     return _checked(float, lambda value: 0.0 <= value <= 1.0, "a number from 0 to 1")(text)
 
 
+def port(text: str) -> int:
+    """Convert to the number of a TCP port; 0 asks for any that is free."""
+    return _checked(int, lambda value: 0 <= value <= 65535, "a port from 0 to 65535")(text)
+
+
 def image_size(text: str) -> ImageSize:
     """Convert "HEIGHTxWIDTH" in pixels."""
     found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)

@@ -13,7 +13,7 @@ def add(parser: Parser) -> None:
     """Add the command to `parser`."""
     command = parser.add_command("train", "Train a detector on a data set. RUN/best and RUN/last are models.")
     command.add_argument("data", type=Path, metavar="DATA", help="folder or file of a data set")
-    command.add_argument("--recipe", required=True, help="a name from `smca recipes`, or a YAML file")
+    command.add_argument("--recipe", help="a name from `smca recipes`, or a YAML file (default: fine-tune --init)")
     command.add_argument("--out", type=Path, metavar="RUN", help="folder to write (default: runs/DATA-RECIPE)")
     _add_schedule(command)
     _add_model(command)
@@ -34,7 +34,7 @@ def _add_schedule(command: Parser) -> None:
 
 def _add_model(command: Parser) -> None:
     group = command.add_argument_group("model")
-    group.add_argument("--init", metavar="MODEL", help="start from a model's weights, classes matched by name")
+    group.add_argument("--init", metavar="MODEL", help="start from a MODEL, a checkpoint or a hub's, classes by name")
     group.add_argument("--backbone-weights", metavar="none|imagenet|PATH", help="where the backbone starts")
     group.add_argument("--freeze", action="append", default=[], metavar="PART", help="part that stays as it is")
     group.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change the recipe")
@@ -45,6 +45,13 @@ def _add_process(command: Parser) -> None:
     group.add_argument("--precision", choices=("fp32", "bf16"), help="arithmetic (default: the recipe's)")
     group.add_argument("--compile", action="store_true", help="torch.compile: minutes at first, then faster on a GPU")
     group.add_argument("--workers", type=at_least(int, 0), metavar="N", help="loader processes")
+    group.add_argument(
+        "--report-to",
+        nargs="+",
+        default=["tensorboard"],
+        metavar="NAME",
+        help="trackers: tensorboard, wandb, mlflow ...",
+    )
     group.add_argument("--seed", type=at_least(int, 0), default=0, help="seed of weights and data order")
     group.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     group.add_argument("--dry-run", action="store_true", help="check data, model and memory, then stop")
@@ -53,7 +60,8 @@ def _add_process(command: Parser) -> None:
 
 def run(arguments: Namespace) -> None:
     """Train, or print the resolved recipe."""
-    start(network=arguments.backbone_weights in (None, "imagenet"))
+    asks = arguments.backbone_weights in (None, "imagenet") or arguments.init or arguments.report_to != ["tensorboard"]
+    start(network=bool(asks))
     from smca.training.launch import resolved_yaml, train
     from smca.training.request import TrainRequest
 
@@ -78,6 +86,7 @@ def run(arguments: Namespace) -> None:
         strict=arguments.strict,
         val_fraction=arguments.val_fraction,
         format=arguments.format,
+        report_to=tuple(arguments.report_to),
     )
     if arguments.print_config:
         say(resolved_yaml(request))

@@ -53,6 +53,12 @@ def read_header(path: Path) -> ImageHeader:
         return ImageHeader(ImageSize(height=image.height, width=image.width), orientation)
 
 
+def stored_size(content: bytes, formats: tuple[str, ...]) -> ImageSize:
+    """The size that an image's first bytes promise, of one of some formats by Pillow's names. Decodes nothing."""
+    with _opened(content, formats=formats) as image:
+        return ImageSize(height=image.height, width=image.width)
+
+
 def check_image(path: Path) -> ImageHeader:
     """The header of an image that is there to its end: by its last bytes, else by decoding it."""
     header = read_header(path)
@@ -64,9 +70,14 @@ def check_image(path: Path) -> ImageHeader:
     return header
 
 
-def load_image(source: Path | str | bytes) -> torch.Tensor:
-    """Decode a file, or the bytes of one."""
-    with _opened(source) as image:
+def load_image(
+    source: Path | str | bytes, name: str | None = None, formats: tuple[str, ...] | None = None
+) -> torch.Tensor:
+    """Decode a file, or the bytes of one.
+
+    name: what to call it in an error, by default its path; formats: Pillow's names, None for all it reads.
+    """
+    with _opened(source, name, formats) as image:
         return to_tensor(image)
 
 
@@ -92,13 +103,15 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _opened(source: Path | str | bytes) -> Iterator[Image.Image]:
+def _opened(
+    source: Path | str | bytes, called: str | None = None, formats: tuple[str, ...] | None = None
+) -> Iterator[Image.Image]:
     """Open an image; whatever goes wrong with it inside the block becomes a DataError."""
-    name = "image" if isinstance(source, bytes) else f"image {source}"
+    name = "image" if isinstance(source, bytes) and called is None else f"image {called or source}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
                 yield image
     except FileNotFoundError as error:
         raise DataError(f"{name} does not exist") from error

@@ -2,7 +2,7 @@
 
 Boxes are (x1, y1, x2, y2) in pixels of the original image, labels 0..K-1. Each image keeps its 100 best
 detections. A metric of a range that has no boxes is None (pycocotools says -1). Crowd regions are neither
-found nor missed, as in pycocotools. This is the only module that knows hotcoco, which does the matching.
+found nor missed, as in pycocotools. hotcoco, which does the matching, is known here and to diagnosis.py alone.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ from hotcoco import COCO, COCOeval
 from torch import distributed
 
 from smca.data.records import Split
+from smca.detections import Detections
 from smca.evaluation.threshold import best_f1_threshold
+from smca.evaluation.variation import variation
 
 KEPT_PER_IMAGE = 100
 F1_IOU = 0.5
 
 
 class Summary(TypedDict):
-    """COCO's twelve numbers in [0, 1], AP by class name, and the threshold of best F1 at IoU 0.5."""
+    """COCO's twelve numbers in [0, 1], AP by class name, the threshold of best F1 at IoU 0.5, and how much predictions
+    depend on the image.
+    """
 
     AP: float | None
     AP50: float | None
@@ -37,13 +41,14 @@ class Summary(TypedDict):
     ARl: float | None
     per_class: dict[str, float | None]
     best_threshold: float | None
+    variation: float | None
 
 
 class CocoEvaluator:
     """Collects detections image by image; records without any count as images where nothing was found."""
 
     def __init__(self, split: Split) -> None:
-        self._split = split
+        self.split = split
         self._found: dict[int, np.ndarray] = {}
 
     def add(self, record: int, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> None:
@@ -63,16 +68,25 @@ class CocoEvaluator:
         distributed.all_gather_object(parts, self._found)
         self._found = {record: rows for part in parts if part for record, rows in part.items()}
 
+    def found(self, record: int, lowest: float = 0.0) -> Detections:
+        """What was found in `split.records[record]` with a score of at least `lowest`, best first."""
+        rows = self._found.get(record, np.zeros((0, 6)))
+        rows = rows[rows[:, 4] >= lowest]
+        labels = rows[:, 5].astype(np.int64)
+        names = tuple(self.split.class_names[label] for label in labels)
+        boxes, scores = rows[:, :4].astype(np.float32), rows[:, 4].astype(np.float32)
+        return Detections(boxes, scores, labels, names, self.split.records[record].size)
+
     def summary(self) -> Summary:
         """Match and count; may be called any number of times."""
-        truth = _ground_truth(self._split)
-        rows = self._rows()
+        truth = ground_truth(self.split)
+        rows = self.rows()
         evaluation = COCOeval(truth, truth.load_res(rows), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summary_lines()
         results = evaluation.results(per_class=True)
-        per_class = [_known(results["per_class"].get(str(k), -1)) for k in range(len(self._split.class_names))]
+        per_class = [_known(results["per_class"].get(str(k), -1)) for k in range(len(self.split.class_names))]
         numbers = {name: _known(value) for name, value in results["metrics"].items()}
         return Summary(
             AP=numbers["AP"],
@@ -87,12 +101,18 @@ class CocoEvaluator:
             ARs=numbers["ARs"],
             ARm=numbers["ARm"],
             ARl=numbers["ARl"],
-            per_class=dict(zip(self._split.class_names, per_class, strict=True)),
-            best_threshold=_best_threshold(evaluation, rows, self._split),
+            per_class=dict(zip(self.split.class_names, per_class, strict=True)),
+            best_threshold=_best_threshold(evaluation, rows, self.split),
+            variation=variation([self._relative(record) for record in sorted(self._found)]),
         )
 
-    def _rows(self) -> np.ndarray:
-        """[n, 7]: image id, x, y, width, height, score, category id, as hotcoco reads them."""
+    def _relative(self, record: int) -> np.ndarray:
+        """What was found in an image, best first, boxes in units of its sides."""
+        height, width = self.split.records[record].size
+        return self._found[record] / [width, height, width, height, 1, 1]
+
+    def rows(self) -> np.ndarray:
+        """[n, 7]: image id, x, y, width, height, score, category id, as hotcoco reads them; record by record."""
         images = [np.full(len(rows), record + 1.0) for record, rows in sorted(self._found.items())]
         found = [rows for _, rows in sorted(self._found.items())]
         x1, y1, x2, y2, score, label = np.concatenate([np.zeros((0, 6)), *found]).T
@@ -100,7 +120,7 @@ class CocoEvaluator:
         return np.column_stack([image, x1, y1, x2 - x1, y2 - y1, score, label + 1])
 
 
-def _ground_truth(split: Split) -> COCO:
+def ground_truth(split: Split) -> COCO:
     """The split with ids 1, 2, ... for images and classes, whatever its own ids are."""
     records = split.records
     corners = np.concatenate([np.zeros((0, 4)), *(record.boxes for record in records)])

@@ -16,8 +16,10 @@ from smca.data.layouts import Format
 from smca.data.reading import read_split
 from smca.data.records import Split
 from smca.evaluation.coco import Summary
-from smca.evaluation.loop import evaluate
+from smca.evaluation.examination import Examination
+from smca.evaluation.loop import collect
 from smca.evaluation.report import write_report
+from smca.files import write_json
 from smca.inference.loading import class_names, processor_of
 from smca.progress import Progress
 
@@ -32,8 +34,12 @@ def evaluate_model(
     strict: bool = False,
     format: Format | None = None,
     report: Path | None = None,
+    numbers: Path | None = None,
 ) -> Summary:
-    """Return the COCO numbers of a loaded model on a split, classes matched by name; write a page into `report`."""
+    """Return the COCO numbers of a loaded model on a split, classes matched by name.
+
+    report: a folder to write a page into; numbers: a file for all of the page's numbers as JSON.
+    """
     records = with_classes_of(model, read_split(data, split, strict=strict, format=format))
     processor = processor_of(model)
     loader = DataLoader(
@@ -42,10 +48,13 @@ def evaluate_model(
     with Progress("evaluating") as progress:
         for line in records.findings.lines():
             progress.print(line)
-        summary = evaluate(model, processor, loader, records, model.device, progress)
+        evaluator = collect(model, processor, loader, records, model.device, progress)
+        examination = Examination.of(model, processor, data, evaluator)
+    if numbers is not None:
+        write_json(numbers, examination.to_json())
     if report is not None:
-        write_report(report, f"{model.name_or_path} on {data}", summary, records, model, processor)
-    return summary
+        write_report(report, examination)
+    return examination.summary
 
 
 def with_classes_of(model: PreTrainedModel, split: Split) -> Split:

@@ -23,7 +23,19 @@ def evaluate(
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Return the COCO numbers of `model` on the records that `loader` yields, joined over all processes.
+    """Return the COCO numbers of `model` on the records that `loader` yields; the rest as `collect`."""
+    return collect(model, processor, loader, split, device, progress).summary()
+
+
+def collect(
+    model: PreTrainedModel,
+    processor: Processor,
+    loader: Iterable[Mapping[str, Tensor]],
+    split: Split,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None = None,
+) -> CocoEvaluator:
+    """Return what `model` finds in the records that `loader` yields, joined over all processes.
 
     loader: batches of "pixel_values", "pixel_mask" and "records" (indices into `split.records`).
     progress: called with the images done and this process's share of all, after each batch.
@@ -44,7 +56,7 @@ def evaluate(
             if progress:
                 progress(done, share)
     evaluator.gather()
-    return evaluator.summary()
+    return evaluator
 
 
 def _processes() -> int:

@@ -5,7 +5,30 @@ F1(t) = 2 hits / (detections + boxes), counted over the detections whose score i
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+
+
+class WorkingPoint(NamedTuple):
+    """What a threshold leads to, in [0, 1]; None where undefined: nothing shown, nothing to find, or neither."""
+
+    threshold: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+def at_threshold(scores: np.ndarray, hit: np.ndarray, boxes: int, threshold: float) -> WorkingPoint:
+    """Precision, recall and F1 of the detections with a score of at least `threshold`; the rest as below."""
+    shown = scores >= threshold
+    hits, count = int(hit[shown].sum()), int(shown.sum())
+    return WorkingPoint(
+        float(threshold),
+        hits / count if count else None,
+        hits / boxes if boxes else None,
+        2 * hits / (count + boxes) if count + boxes else None,
+    )
 
 
 def best_f1_threshold(scores: np.ndarray, hit: np.ndarray, boxes: int) -> float | None:

@@ -1,37 +1,55 @@
 """Prediction from names to files: what `smca predict` does.
 
-Writes a drawn picture for each image and, at the end, predictions.json:
-[{"image", "width", "height", "detections": [{"label", "score", "box": [x1, y1, x2, y2]}]}], boxes in pixels
-of the original image. Images that cannot be read are listed and in the report; DataError when none can.
+Images, videos, URLs and cameras go through frame by frame, and what is found is written as it comes (`results`): memory
+does not grow with their number. Sources that cannot be read, and videos that can be read in part, are listed and in
+the report; DataError when none can be read. Ctrl-C completes the files with what was seen so far and then raises
+KeyboardInterrupt; to a camera it is the end of the recording.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
-from torchvision.transforms.v2.functional import to_pil_image
+from typing import NamedTuple
 
 from smca.detections import Detections
-from smca.errors import DataError, OutputError
-from smca.files import write_atomically, write_json
+from smca.errors import ConfigurationError, DataError
+from smca.inference.frames import Frame, Frames
+from smca.inference.interruption import stop_on_interrupt
 from smca.inference.loading import Precision, load, processor_of
-from smca.inference.predict import predict_batch
-from smca.inference.sources import list_images, read_image
+from smca.inference.predict import Predictor, threshold_of
+from smca.inference.results import Results
+from smca.inference.sources import Source, list_sources
+from smca.inference.tracking import Tracker, tracker_class
 from smca.progress import Progress
+
+
+class VideoOptions(NamedTuple):
+    """track: number the objects of videos; most_frames: of each video or camera, None for all."""
+
+    track: bool = False
+    most_frames: int | None = None
+
+
+WHOLE_VIDEOS = VideoOptions()
 
 
 @dataclass(frozen=True)
 class PredictionReport:
-    """Where the predictions are, how many images they cover, and why each other image could not be read."""
+    """Where the predictions are, how many images and frames of videos they cover, and what went wrong.
+
+    unreadable: why each source that is missing could not be read; damaged: what is lacking of videos read in part;
+    full: how many images, frames or tiles hold as many objects as the model has queries.
+    """
 
     predictions: Path
     images: int
     unreadable: tuple[str, ...]
+    frames: int = 0
+    damaged: tuple[str, ...] = ()
+    full: int = 0
 
 
 def predict_files(
@@ -40,81 +58,87 @@ def predict_files(
     out: Path,
     *,
     threshold: float | None = None,
+    tile: int | bool = False,
+    video: VideoOptions = WHOLE_VIDEOS,
     batch: int = 1,
     device: str | None = None,
     precision: Precision = "fp32",
     compile: bool = False,
 ) -> PredictionReport:
-    """Predict on files, folders and globs; write into `out`, where files of the same name are replaced."""
-    paths = list_images(sources)
-    pictures = _picture_names(paths, out)
+    """Predict on all sources; write into `out`, where files of the same name are replaced.
+
+    tile: see large images in tiles of that many pixels a side too, True for the model's own size.
+    """
+    listed = list_sources(sources)
+    _check_tracking(video.track, listed)
+    results = Results(listed, out)
     model = load(model_folder, device, precision, compile)
-    processor = processor_of(model)
-    entries: list[dict[str, Any]] = []
-    unreadable: list[str] = []
-    with Progress("predicting") as progress:
-        for start in range(0, len(paths), batch):
-            images = _read(paths[start : start + batch], unreadable)
-            names = [str(path) for path in images]
-            found = predict_batch(model, processor, list(images.values()), names, threshold) if images else []
-            for (path, image), detections in zip(images.items(), found, strict=True):
-                _draw(image, detections, pictures[path])
-                entries.append(_entry(path, detections))
-            progress(min(start + batch, len(paths)), len(paths))
-        _list(unreadable, len(paths), progress)
-    write_json(out / "predictions.json", entries)
-    return PredictionReport(out / "predictions.json", len(entries), tuple(unreadable))
+    lowest = threshold_of(model) if threshold is None else threshold
+    tracker = Tracker(lowest) if video.track else None
+    predictor = Predictor(model, processor_of(model), tracker.least if tracker else lowest, tile, batch)
+    with stop_on_interrupt() as stop, results, Progress("predicting") as progress:
+        frames = Frames(listed, stop, video.most_frames)
+        for frame, found in _seen(frames, predictor, progress, 1 if tile else batch):
+            results.add(frame, tracker(found, frame.moment) if tracker else found)
+        report = _report(frames, results, predictor)
+        _tell(report, listed, progress)
+    if stop.is_set() and listed[0].kind != "camera":
+        raise KeyboardInterrupt
+    return report
 
 
-def _read(paths: Sequence[Path], unreadable: list[str]) -> dict[Path, Tensor]:
-    read = {path: _read_or_list(path, unreadable) for path in paths}
-    return {path: image for path, image in read.items() if image is not None}
+def _check_tracking(track: bool, sources: Sequence[Source]) -> None:
+    if not track:
+        return
+    if all(source.kind == "image" and not source.url for source in sources):
+        raise ConfigurationError("--track follows objects through videos and cameras, but only still images are named")
+    tracker_class()
 
 
-def _read_or_list(path: Path, unreadable: list[str]) -> Tensor | None:
-    try:
-        return read_image(path)
-    except DataError as error:
-        unreadable.append(str(error))
-        return None
+def _seen(frames: Frames, predictor: Predictor, progress: Progress, batch: int) -> Iterator[tuple[Frame, Detections]]:
+    """Frames with their detections, `batch` at once; Ctrl-C leaves out the image whose tiles are not all seen."""
+    waiting, done = iter(frames), 0
+
+    def tiles(seen: int, total: int) -> None:
+        if frames.stop.is_set():
+            raise KeyboardInterrupt
+        progress(done + seen / total, frames.total, f"tile {seen} of {total}")
+
+    while some := list(islice(waiting, batch)):
+        try:
+            found = predictor([frame.pixels for frame in some], [frame.source.name for frame in some], tiles)
+        except KeyboardInterrupt:
+            return
+        yield from zip(some, found, strict=True)
+        done += len(some)
+        passed = done + len(frames.unreadable)
+        progress(passed, frames.total and max(frames.total, passed))
 
 
-def _list(unreadable: Sequence[str], total: int, progress: Progress) -> None:
-    if len(unreadable) == total:
+def _report(frames: Frames, results: Results, predictor: Predictor) -> PredictionReport:
+    return PredictionReport(
+        predictions=results.predictions,
+        images=results.images,
+        unreadable=tuple(frames.unreadable),
+        frames=results.frames,
+        damaged=tuple(frames.damaged),
+        full=predictor.full,
+    )
+
+
+def _tell(report: PredictionReport, sources: Sequence[Source], progress: Progress) -> None:
+    """Say what could not be read and where more may be to be found; DataError when nothing could be read."""
+    lacking, total = report.unreadable, len(sources)
+    if len(lacking) == total:
         others = f" (nor any of the other {total - 1})" if total > 1 else ""
-        raise DataError(f"{unreadable[0]}{others}")
-    if unreadable:
-        progress.print("\n  ".join([f"{len(unreadable)} of {total} images skipped:", *unreadable]))
-
-
-def _entry(path: Path, detections: Detections) -> dict[str, Any]:
-    size = detections.size
-    return {
-        "image": str(path),
-        "width": size.width,
-        "height": size.height,
-        "detections": detections.to_json(),
-    }
-
-
-def _draw(image: Tensor, detections: Detections, path: Path) -> None:
-    content = io.BytesIO()
-    detections.draw(to_pil_image(image)).save(content, "JPEG", quality=92)
-    write_atomically(path, content.getvalue())
-
-
-def _picture_names(paths: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """A name in `out` for each image: its own stem, numbered where another image had it first."""
-    originals = {path.resolve() for path in paths}
-    taken: set[str] = set()
-    names: dict[Path, Path] = {}
-    for path in paths:
-        number, stem = 1, path.stem
-        while stem in taken:
-            number += 1
-            stem = f"{path.stem}-{number}"
-        taken.add(stem)
-        names[path] = out / f"{stem}.jpg"
-        if names[path].resolve() in originals:
-            raise OutputError(f"writing into {out} would replace the image {names[path]}; choose another folder")
-    return names
+        raise DataError(f"{lacking[0]}{others}")
+    if lacking:
+        kind = "images" if all(source.kind == "image" for source in sources) else "sources"
+        progress.print("\n  ".join([f"{len(lacking)} of {total} {kind} skipped:", *lacking]))
+    for line in report.damaged:
+        progress.print(line)
+    if report.full:
+        progress.print(
+            f"{report.full} images, frames or tiles hold as many objects as the model has queries: it may have missed "
+            "some; smaller --tile may find them"
+        )

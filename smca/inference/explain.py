@@ -5,19 +5,20 @@ detection-N.png with all heads each (those of an earlier run go), explain.json a
 `smca.visualization.explanation`. An image without detections gives an explanation too, which says why.
 
 Raises ModelError for a model that is not one of ours: other detectors do not tell what their queries saw; OutputError
-where the image itself would be replaced; ConfigurationError for less than one detection.
+where the image itself would be replaced; ConfigurationError for less than one detection or a class that is not there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
-from smca.errors import ConfigurationError, ModelError, OutputError
+from smca.errors import ConfigurationError, ModelError, OutputError, nearest
 from smca.inference.forward import evaluating, post_processed, to_detections
 from smca.inference.loading import class_names, load, processor_of
 from smca.inference.predict import threshold_of
@@ -51,6 +52,30 @@ def explain(
     """What the queries of the best detections in an image saw; the detections are those of `predict`."""
     if most < 1:
         raise ConfigurationError(f"most is {most}; allowed: 1 or more")
+    lowest = threshold_of(model) if threshold is None else threshold
+    return _explain(model, image, lowest, lambda found: (found["scores"] >= lowest).nonzero()[:most, 0])
+
+
+def explain_object(model: SmcaForObjectDetection, image: ImageSource, label: str, box: Sequence[float]) -> Explanation:
+    """What the query of one detection saw: of those of class `label` the one whose box is nearest to x1 y1 x2 y2."""
+    names = class_names(model)
+    if label not in names:
+        raise ConfigurationError(f"no class '{label}'.{nearest(label, names)}")
+
+    def pick(found: Mapping[str, Tensor]) -> Tensor:
+        away = (found["boxes"] - found["boxes"].new_tensor(list(box))).abs().amax(dim=1)
+        away = away.masked_fill(found["labels"] != names.index(label), torch.inf)
+        if not bool(away.isfinite().any()):
+            raise ConfigurationError(f"nothing in the picture is taken for a '{label}', however low the score")
+        return away.argmin().reshape(1)
+
+    return _explain(model, image, 0.0, pick)
+
+
+def _explain(
+    model: SmcaForObjectDetection, image: ImageSource, lowest: float, pick: Callable[[Mapping[str, Tensor]], Tensor]
+) -> Explanation:
+    """pick: all that was found -> which of it to explain, by number; lowest: the threshold to state."""
     pixels = read_image(image)
     size = ImageSize(height=pixels.shape[1], width=pixels.shape[2])
     processor = processor_of(model)
@@ -58,8 +83,8 @@ def explain(
     with evaluating(model):
         outputs = model(**inputs, intermediates=True)
         found = post_processed(outputs, processor, [size], [describe(image, 0)])[0]
-    lowest = threshold_of(model) if threshold is None else threshold
-    kept = {name: values[found["scores"] >= lowest][:most] for name, values in found.items()}
+    picked = pick(found)
+    kept = {name: values[picked] for name, values in found.items()}
     queries = kept["queries"].cpu()
     seen = outputs.intermediates
     return Explanation(

@@ -1,9 +1,10 @@
-"""A model folder -> a model ready to predict, and the image processor that belongs to a model.
+"""A model folder or an exported file -> a model ready to predict, and the image processor that belongs to a model.
 
 A model folder is transformers' own: `config.json`, `model.safetensors`, `preprocessor_config.json`. Nothing
 is fetched from a network. What is trained and saved stays as it is, but a loaded model looks at images the fast way
-(`prepare_for_inference`). Raises ModelError for what is not such a folder or does not hold all of the model's weights,
-and DeviceError for a device or a precision that is not there.
+(`prepare_for_inference`). A file of `smca export` (.onnx, .xml, .pt2) answers the same; open a .pt2 only if
+you trust it (runtimes.py). Raises ModelError for what is neither or does not hold all of the model's weights, and
+DeviceError for a device or a precision that is not there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from transformers import AutoImageProcessor, AutoModelForObjectDetection, BatchF
 
 from smca.comparison.peers.registration import PeerForObjectDetection
 from smca.errors import DeviceError, ModelError
+from smca.inference.exported import ExportedModel, is_exported, load_exported
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.modeling.precision import has_bfloat16
@@ -43,11 +45,13 @@ class Processor(Protocol):
 def load(
     folder: str | Path, device: str | None = None, precision: Precision = "fp32", compile: bool = False
 ) -> PreTrainedModel:
-    """Return the model in evaluation mode on `device` ("cpu", "cuda"; default: cuda where there is one).
+    """Return a folder's or an exported file's model in evaluation mode on `device` ("cpu", "cuda"; default: the best).
 
     precision: of predictions; "bf16" is faster where the hardware has it, and rounds scores and boxes.
     compile: run as compiled code, which takes minutes to make.
     """
+    if is_exported(folder):
+        return load_exported(Path(folder), device, precision, compile)
     place = pick_device(device)
     if precision == "bf16" and not has_bfloat16(place):
         raise DeviceError(f"precision bf16: this {place.type} has no bfloat16 arithmetic; allowed here: fp32")
@@ -72,6 +76,8 @@ def load(
 
 def processor_of(model: PreTrainedModel) -> Processor:
     """Return the processor saved beside the model, or the paper's settings for a model that has no folder."""
+    if isinstance(model, ExportedModel):
+        return model.manifest.processor
     if not Path(model.name_or_path or "", PARTS[2]).is_file():
         return SmcaImageProcessor.suited_to(model.config)
     return AutoImageProcessor.from_pretrained(model.name_or_path, local_files_only=True)
@@ -93,7 +99,7 @@ def pick_device(name: str | None) -> torch.device:
 def _model_folder(folder: str | Path) -> Path:
     path = Path(folder)
     if not path.is_dir():
-        raise ModelError(f"no model folder at {path}; a folder with {', '.join(PARTS)} is needed")
+        raise ModelError(f"no model folder at {path}; allowed: a folder with {', '.join(PARTS)}, or an exported file")
     missing = [part for part in PARTS if not (path / part).is_file()]
     if missing:
         raise ModelError(f"{path} is not a model folder: it has no {' and no '.join(missing)}")

@@ -17,6 +17,7 @@ from smca.detections import Detections
 from smca.inference.forward import detect, evaluating
 from smca.inference.loading import Processor, processor_of
 from smca.inference.sources import ImageSource, describe, read_image
+from smca.inference.tiling import predict_tiled, tile_side
 from smca.sizes import ImageSize
 
 UNTRAINED_THRESHOLD = 0.5
@@ -29,25 +30,73 @@ def predict(
     threshold: float | None = None,
     batch: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    tile: int | bool = False,
 ) -> list[Detections]:
-    """Return the detections with a score of at least `threshold`; `batch` images go through at once."""
+    """Return the detections with a score of at least `threshold`; `batch` images go through at once.
+
+    tile: see large images in tiles too (`smca.inference.tiling`), of so many pixels a side, True for the model's own.
+    """
+    predictor = Predictor(model, processor, threshold, tile, batch)
     if isinstance(images, str | Path | Image.Image):
         images = [images]
     found: list[Detections] = []
     for start in range(0, len(images), batch):
         chunk = images[start : start + batch]
         names = [describe(image, start + i) for i, image in enumerate(chunk)]
-        found += predict_batch(model, processor, [read_image(image) for image in chunk], names, threshold)
+        found += predictor([read_image(image) for image in chunk], names)
         if progress:
             progress(len(found), len(images))
     return found
 
 
 def predict_with(
-    model: PreTrainedModel, images: Sequence[ImageSource], threshold: float | None = None
+    model: PreTrainedModel, images: Sequence[ImageSource], threshold: float | None = None, tile: int | bool = False
 ) -> list[Detections]:
     """Predict one by one with the processor that belongs to the model."""
-    return predict(model, processor_of(model), images, threshold)
+    return predict(model, processor_of(model), images, threshold, tile=tile)
+
+
+class Predictor:
+    """A model and how it is asked: uint8 images [3, height, width] -> detections.
+
+    full: how many images or tiles held as many objects as the model has queries, so that it may have missed some.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: Processor,
+        threshold: float | None = None,
+        tile: int | bool = False,
+        batch: int = 1,
+    ) -> None:
+        self.full = 0
+        self._model = model
+        self._processor = processor
+        self._threshold = threshold_of(model) if threshold is None else threshold
+        self._side = tile_side(tile, processor) if tile is not False else None
+        self._batch = batch
+        self._queries = getattr(model.config, "num_queries", None)
+
+    def __call__(
+        self, images: Sequence[Tensor], names: Sequence[str], progress: Callable[[int, int], None] | None = None
+    ) -> list[Detections]:
+        """Return the detections of each image; `progress` hears of the tiles of each."""
+        if self._side is None:
+            return self._see(images, names)
+        return [
+            predict_tiled(self._namely(name), image, self._side, self._batch, progress)
+            for image, name in zip(images, names, strict=True)
+        ]
+
+    def _namely(self, name: str) -> Callable[[Sequence[Tensor]], list[Detections]]:
+        return lambda views: self._see(views, [name] * len(views))
+
+    def _see(self, images: Sequence[Tensor], names: Sequence[str]) -> list[Detections]:
+        found = predict_batch(self._model, self._processor, images, names, self._threshold)
+        if self._queries and self._threshold > 0:
+            self.full += sum(len(detections) >= self._queries for detections in found)
+        return found
 
 
 def predict_batch(

@@ -1,12 +1,17 @@
-"""What can be predicted on: names of files, folders and globs -> image files; any picture -> a tensor.
+"""What can be predicted on: names of files, folders, globs, URLs and cameras -> images and videos; any picture -> a
+tensor.
 
 Raises DataError, one line, for a name that leads to nothing and for a picture of an unknown kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import torch
@@ -14,8 +19,59 @@ from PIL import Image
 
 from smca.data.images import IMAGE_SUFFIXES, load_image, to_tensor
 from smca.errors import DataError
+from smca.inference.fetching import check_scheme, is_url
+from smca.inference.video import VIDEO_SUFFIXES
+
+# Of pictures that Pillow may not read: a folder of a phone is not passed over in silence, each is read or listed.
+FOREIGN_SUFFIXES = frozenset({".avif", ".heic", ".heif", ".jxl"})
+CAMERA = re.compile(r"webcam(?::(\d{1,3}))?")
 
 ImageSource = str | Path | Image.Image | np.ndarray | torch.Tensor
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image, video, URL (of either, as far as its name tells) or camera, by the name to call it."""
+
+    name: str
+    kind: Literal["image", "video", "camera"]
+    url: bool = False
+
+    @property
+    def stem(self) -> str:
+        """What files about it are called."""
+        if not self.url:
+            return self.name.replace(":", "-") if self.kind == "camera" else Path(self.name).stem
+        parts = urlsplit(self.name)
+        return re.sub(r"[^\w.-]+", "_", Path(unquote(parts.path)).stem) or parts.hostname or "url"
+
+
+def list_sources(names: Sequence[str | Path]) -> list[Source]:
+    """Return what the names mean, each once, in the order of `list_images`; folders and globs hold videos too.
+
+    A file is a video by its suffix, else an image. A camera ("webcam", "webcam:1") is recorded alone.
+    """
+    found: dict[str | Path, Source] = {}
+    for name in map(str, names):
+        if not Path(name).exists() and is_url(name):
+            check_scheme(name)
+            found.setdefault(name, Source(name, _kind(urlsplit(name).path), url=True))
+        elif not Path(name).exists() and CAMERA.fullmatch(name):
+            found.setdefault(name, Source(name, "camera"))
+        else:
+            for path in _expanded(name, IMAGE_SUFFIXES | FOREIGN_SUFFIXES | VIDEO_SUFFIXES, "image or video"):
+                found.setdefault(path.resolve(), Source(str(path), _kind(path.name)))
+    sources = list(found.values())
+    cameras = [source.name for source in sources if source.kind == "camera"]
+    if cameras and len(sources) > 1:
+        raise DataError(f"{cameras[0]} is recorded until Ctrl-C; name it alone")
+    return sources
+
+
+def camera_number(name: str) -> int:
+    """Return which camera "webcam" (the first, 0) or "webcam:N" means."""
+    found = CAMERA.fullmatch(name)
+    return int(found[1] or 0) if found else 0
 
 
 def list_images(sources: Sequence[str | Path]) -> list[Path]:
@@ -26,7 +82,7 @@ def list_images(sources: Sequence[str | Path]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for source in sources:
-        for path in _expanded(str(source)):
+        for path in _expanded(str(source), IMAGE_SUFFIXES, "image"):
             found.setdefault(path.resolve(), path)
     return list(found.values())
 
@@ -61,25 +117,29 @@ def _checked(pixels: torch.Tensor) -> torch.Tensor:
     return pixels
 
 
-def _expanded(source: str) -> Iterator[Path]:
+def _expanded(source: str, suffixes: frozenset[str], what: str) -> Iterator[Path]:
     path = Path(source)
     if path.is_file():
         return iter([path])
     if path.is_dir():
-        return _some((each for each in sorted(path.rglob("*")) if _is_image(each, path)), f"folder {source}")
+        return _some(path.rglob("*"), path, suffixes, f"folder {source} holds no {what}")
     if any(sign in source for sign in "*?["):
-        matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-        return _some((each for each in matches if _is_image(each, path)), f"pattern {source}")
+        matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+        return _some(matches, path, suffixes, f"pattern {source} holds no {what}")
     raise DataError(f"no file or folder {source}")
 
 
-def _is_image(path: Path, named: Path) -> bool:
-    hidden = any(part.startswith(".") and part not in named.parts for part in path.parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
-
-
-def _some(paths: Iterator[Path], title: str) -> Iterator[Path]:
-    found = list(paths)
+def _some(paths: Iterable[Path], named: Path, suffixes: frozenset[str], complaint: str) -> Iterator[Path]:
+    found = [path for path in sorted(paths) if path.suffix.lower() in suffixes and _shown(path, named)]
     if not found:
-        raise DataError(f"{title} holds no image; suffixes looked for: {' '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError(f"{complaint}; suffixes looked for: {' '.join(sorted(suffixes))}")
     return iter(found)
+
+
+def _shown(path: Path, named: Path) -> bool:
+    """A file that is not hidden, unless it was named so."""
+    return path.is_file() and not any(part.startswith(".") and part not in named.parts for part in path.parts)
+
+
+def _kind(name: str) -> Literal["image", "video"]:
+    return "video" if Path(name).suffix.lower() in VIDEO_SUFFIXES else "image"

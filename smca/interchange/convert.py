@@ -1,8 +1,8 @@
 """`smca convert`: a public checkpoint -> a MODEL.
 
-The authors' checkpoints become models that compute the same; Facebook's DETR becomes the beginning of one (a warm
-start): what it has no counterpart for keeps its initial values. Raises WeightsError when keys are missing, unknown or
-of another shape, OutputError when the folder is in use.
+The authors' checkpoints become models that compute the same; DETR's, Facebook's own or as transformers saves it, is
+the beginning of one (a warm start): what it has no counterpart for keeps its initial values. Raises WeightsError when
+keys are missing, unknown or of another shape, OutputError when the folder is in use.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from smca.interchange.checkpoint import Checkpoint, read_checkpoint
 from smca.interchange.classes import Classes, class_rows, classes_of
 from smca.interchange.layout import Kind, Layout, layout_of
 from smca.interchange.names import source_of
+from smca.interchange.transformers_names import in_facebooks_names, is_of_transformers
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
@@ -50,6 +51,8 @@ def convert_file(source: Path, out: Path) -> Conversion:
 
 def converted(checkpoint: Checkpoint) -> Conversion:
     """The model in a checkpoint."""
+    if is_of_transformers(checkpoint.tensors):
+        checkpoint = in_facebooks_names(checkpoint)
     layout = layout_of(checkpoint)
     classes = classes_of(layout.outputs, layout.kind == "DETR")
     id2label = dict(enumerate(classes.names))

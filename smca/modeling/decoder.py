@@ -190,7 +190,7 @@ class Decoder(nn.Module):
             query_position = self.query_position.weight[: groups * self.queries]
         else:
             query_position = self.query_position.weight[: self.queries] + prompt
-        position = query_position.expand(len(tokens.features), -1, -1)
+        position = query_position.expand(tokens.features.shape[0], -1, -1)
         target, reference = torch.zeros_like(position), None
         memory = Memory.of(tokens, self.head_width)
         outputs, references, traces = [], [], []

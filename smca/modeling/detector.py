@@ -156,7 +156,7 @@ class SmcaForObjectDetection(PreTrainedModel):
     def tokens(self, pixel_values: Tensor, pixel_mask: Tensor | None) -> Tokens:
         """The feature levels of a batch as the encoder reads them."""
         batch, _, height, width = pixel_values.shape
-        if pixel_mask is None or bool(pixel_mask.all()):
+        if pixel_mask is None or not (torch.compiler.is_compiling() or bool((pixel_mask == 0).any())):
             full = torch.full((batch,), height, device=pixel_values.device)
             sizes, padded = BatchSizes(height=full, width=torch.full_like(full, width)), False
         else:
@@ -202,12 +202,18 @@ class SmcaForObjectDetection(PreTrainedModel):
         )
 
     def predict(
-        self, images: Sequence[str | Path | Image.Image | np.ndarray | Tensor], threshold: float | None = None
+        self,
+        images: Sequence[str | Path | Image.Image | np.ndarray | Tensor],
+        threshold: float | None = None,
+        tile: int | bool = False,
     ) -> list[Detections]:
-        """Detections above `threshold` (the model's own by default) in files, PIL images or [H, W, 3] arrays."""
+        """Detections above `threshold` (the model's own by default) in files, PIL images or [H, W, 3] arrays.
+
+        tile: see images larger than that many pixels in tiles too; True for the size the model was trained on.
+        """
         from smca.inference.predict import predict_with
 
-        return predict_with(self, images, threshold)
+        return predict_with(self, images, threshold, tile)
 
     def explain(
         self, image: str | Path | Image.Image | np.ndarray | Tensor, threshold: float | None = None, most: int = 8

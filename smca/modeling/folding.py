@@ -56,7 +56,7 @@ def key_features(grid: Grid, padding: Tensor | None, dtype: torch.dtype | None =
     known = torch.stack(features, dim=-1)[None]
     if padding is None:
         return F.pad(known, (0, 1)).to(dtype)
-    return torch.cat([known.expand(len(padding), -1, -1), padding[..., None] * -FAR], dim=-1).to(dtype)
+    return torch.cat([known.expand(padding.shape[0], -1, -1), padding[..., None] * -FAR], dim=-1).to(dtype)
 
 
 def wide_queries(query: Tensor, weight_maps: Sequence[WeightMap], grids: Sequence[Grid]) -> Tensor:

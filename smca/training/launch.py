@@ -12,33 +12,42 @@ from pathlib import Path
 
 import torch
 from transformers import ProgressCallback, TrainingArguments, set_seed
+from transformers.integrations import get_available_reporting_integrations
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from transformers.trainer_callback import PrinterCallback
 
 from smca.data.dataset import TrainDataset
 from smca.data.reading import DataSet, read_data
 from smca.data.records import Split
 from smca.data.transforms import Augmentation, TrainTransform
-from smca.errors import ConfigurationError, DataError, OutputError
+from smca.errors import ConfigurationError, DataError, OutputError, nearest
 from smca.files import claim_folder
 from smca.inference.loading import pick_device
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.modeling.precision import has_bfloat16
 from smca.progress import Progress
+from smca.training.beginning import initial_model
 from smca.training.crop_warm_up import CropDataset, coarsest_levels, warm_up
 from smca.training.detector import Detector, new_detector
 from smca.training.precision import prepare_for_speed
 from smca.training.recipe import Recipe, from_yaml, with_request
 from smca.training.recipes import find_recipe
+from smca.training.recipes.fine_tuning import fine_tuning
 from smca.training.recorder import Recorder
+from smca.training.report import RunReport
 from smca.training.request import TrainRequest
 from smca.training.run_folder import RunFolder
+from smca.training.stopping import has_waited
 from smca.training.trainer import DetectionTrainer
 from smca.training.weights import freeze, load_backbone, start_from
 
 
 def resolved_recipe(request: TrainRequest) -> Recipe:
-    """The recipe of the request with all its options applied."""
-    return with_request(find_recipe(request.recipe), request)
+    """The recipe of the request, or that of fine-tuning, with all its options applied."""
+    if request.recipe is None and request.init is None:
+        raise ConfigurationError("what to train? --recipe NAME (see `smca recipes`), or --init MODEL to fine-tune it")
+    recipe = find_recipe(request.recipe) if request.recipe else fine_tuning(initial_model(str(request.init)))
+    return with_request(recipe, request)
 
 
 def resolved_yaml(request: TrainRequest) -> str:
@@ -48,13 +57,16 @@ def resolved_yaml(request: TrainRequest) -> str:
 
 def train(request: TrainRequest) -> Path:
     """Train as asked; returns the run's folder."""
-    return _start(request, resolved_recipe(request))
+    recipe = resolved_recipe(request)
+    pick_device(request.device)
+    return train_on(request, recipe, _checked_data(request, recipe))
 
 
-def _start(request: TrainRequest, recipe: Recipe, restart: bool = False) -> Path:
-    """Train from the beginning; `restart` empties a run that stopped before its first checkpoint."""
+def train_on(request: TrainRequest, recipe: Recipe, data: DataSet, restart: bool = False) -> Path:
+    """Train from the beginning, on data that was read; `restart` empties a run that stopped before its first
+    checkpoint.
+    """
     device = pick_device(request.device)
-    data = _checked_data(request, recipe)
     folder = RunFolder(request.out or Path("runs") / f"{request.data.resolve().stem}-{recipe.name}")
     if not restart:
         _check_free(folder.path)
@@ -67,9 +79,10 @@ def _start(request: TrainRequest, recipe: Recipe, restart: bool = False) -> Path
     progress = Progress("training")
     for line in [*_describe(data, recipe, device), *notes]:
         progress.print(line)
+    arguments = _arguments(folder, request, recipe)
+    progress.print(_steps(arguments, recipe))
     if request.dry_run:
         return folder.path
-    arguments = _arguments(folder, request, recipe)
     if _is_first_process():
         _claim(folder, request, recipe, restart)
     trainer = _trainer(folder, arguments, request, recipe, model, data, progress)
@@ -86,10 +99,14 @@ def resume(run: Path) -> Path:
     request = folder.read_request()
     recipe = from_yaml(run / "recipe.yaml")
     checkpoint = folder.latest_checkpoint()
-    if checkpoint is None:
-        return _start(dataclasses.replace(request, out=run), recipe, restart=True)
     data = _checked_data(request, recipe)
+    if checkpoint is None:
+        return train_on(dataclasses.replace(request, out=run), recipe, data, restart=True)
     set_seed(request.seed)
+    rows = folder.metrics()
+    if has_waited([row["AP"] or 0.0 for row in rows], recipe.optimisation.patience):
+        Progress("training").print(f"stopped early at epoch {rows[-1]['epoch']}: nothing to go on with")
+        return run
     model = new_detector(recipe.config(data.train.class_names))
     freeze(model, request.freeze)
     with Progress("training") as progress:
@@ -101,7 +118,12 @@ def resume(run: Path) -> Path:
 
 def _run(trainer: DetectionTrainer, checkpoint: Path | None = None) -> None:
     """Train, and leave the other processes together with them: one that leaves early may abort."""
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        for one in trainer.callback_handler.callbacks:
+            if isinstance(one, Recorder) and _is_first_process():
+                one.report.finish()
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
 
@@ -158,6 +180,13 @@ def _describe(data: DataSet, recipe: Recipe, device: torch.device) -> list[str]:
     return lines
 
 
+def _steps(arguments: TrainingArguments, recipe: Recipe) -> str:
+    """How an update's images are made up."""
+    processes, micro = arguments.world_size, arguments.per_device_train_batch_size
+    times = arguments.gradient_accumulation_steps
+    return f"an update: {recipe.optimisation.batch} images = {processes} processes x {times} steps x {micro} images"
+
+
 def _arithmetic(recipe: Recipe, device: torch.device) -> str:
     """The precision as it will be, and why, where it is not the recipe's."""
     if recipe.optimisation.precision == "bf16" and not has_bfloat16(device):
@@ -202,7 +231,8 @@ def _trainer(
     trainer = DetectionTrainer(model, arguments, recipe.optimisation, images, data.val or data.train, processor)
     for shown in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(shown)
-    recorder = Recorder(folder, progress)
+    report = RunReport(folder, trainer.val, recipe.optimisation.epochs, progress, request.device)
+    recorder = Recorder(folder, progress, report)
     recorder.trainer = trainer
     trainer.add_callback(recorder)
     return trainer
@@ -235,7 +265,7 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
         remove_unused_columns=False,
         dataloader_num_workers=_workers(request),
         dataloader_persistent_workers=_workers(request) > 0,
-        report_to=["tensorboard"],
+        report_to=_trackers(request),
         disable_tqdm=True,
         seed=request.seed,
         data_seed=request.seed,
@@ -244,6 +274,19 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
         ddp_backend="gloo" if cpu and processes > 1 else None,
         ddp_find_unused_parameters=False if processes > 1 else None,
     )
+
+
+def _trackers(request: TrainRequest) -> list[str]:
+    """The trackers asked for; they are transformers' own."""
+    for name in request.report_to:
+        if name not in INTEGRATION_TO_CALLBACK:
+            allowed = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
+            raise ConfigurationError(
+                f"--report-to knows no '{name}'.{nearest(name, INTEGRATION_TO_CALLBACK)} Allowed: {allowed}"
+            )
+        if name not in get_available_reporting_integrations():
+            raise ConfigurationError(f"--report-to {name} needs its package: pip install {name}")
+    return list(request.report_to)
 
 
 def _workers(request: TrainRequest) -> int:

@@ -23,7 +23,7 @@ from smca.training.request import TrainRequest
 
 CONFIGURATIONS: dict[str, type[SmcaConfig]] = {config.model_type: config for config in (SmcaConfig, PeerConfig)}
 CHOICES = {"schedule": ("step", "cosine"), "precision": ("fp32", "bf16")}
-AMOUNTS = ("lr", "backbone_lr", "weight_decay", "clip", "drop_at", "warmup", "crop_epochs")
+AMOUNTS = ("lr", "backbone_lr", "weight_decay", "clip", "drop_at", "warmup", "crop_epochs", "averaging", "patience")
 COUNTS = ("epochs", "batch", "micro_batch")
 
 
@@ -56,6 +56,8 @@ class Optimisation:
     the data in which the backbone first learns to name and frame objects in crops (crop_warm_up.py), 0 for none.
     reference_factor: of the learning rate for what says where queries look from (query positions, centre MLP): a step
     of Adam that is small for other weights moves every centre at once, some by cells.
+    averaging: decay of the moving average of the weights that is evaluated and saved (averaging.py), 0 for none;
+    patience: epochs without a better AP after which training ends, 0 for never.
     """
 
     epochs: int = 50
@@ -71,6 +73,8 @@ class Optimisation:
     crop_epochs: float = 0.0
     precision: str = "fp32"
     micro_batch: int = 8
+    averaging: float = 0.0
+    patience: int = 0
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -82,6 +86,8 @@ class Optimisation:
         for name in AMOUNTS:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; allowed: 0 or more")
+        if self.averaging >= 1:
+            raise ConfigurationError(f"averaging is {self.averaging}; allowed: 0 (none) to below 1, such as .998")
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ class Recipe:
     def to_yaml(self) -> str:
         """All of it, readable by `from_yaml`."""
         values = dataclasses.asdict(self)
-        values["model"] = {**_switches(self.config()), **self.model}
+        values["model"] = {**switches_of(self.config()), **self.model}
         return yaml.safe_dump(_builtin(values), sort_keys=False)
 
 
@@ -229,7 +235,7 @@ def _override(recipe: Recipe, text: str) -> Recipe:
     key, separator, value = text.partition("=")
     if not separator:
         raise ConfigurationError(f"--set takes KEY=VALUE, found '{text}'")
-    switches = _switches(CONFIGURATIONS[recipe.model_type]())
+    switches = switches_of(CONFIGURATIONS[recipe.model_type]())
     settings = {**switches, **vars(recipe.optimisation), **vars(recipe.augmentation)}
     if isinstance(settings.get(key), tuple) and not value.startswith("["):
         value = f"[{value}]"
@@ -289,8 +295,8 @@ def _names(settings: Any) -> list[str]:
     return [part.name for part in dataclasses.fields(settings)]
 
 
-def _switches(config: SmcaConfig) -> dict[str, Any]:
-    """The configuration's own fields, without transformers'."""
+def switches_of(config: SmcaConfig) -> dict[str, Any]:
+    """A configuration's own fields, without transformers'."""
     own = {**SmcaConfig.__annotations__, **type(config).__annotations__}
     return {name: getattr(config, name) for name in _names(config) if name in own}
 

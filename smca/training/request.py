@@ -11,10 +11,10 @@ from smca.data.layouts import Format
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """None means: as the recipe says. `overrides` are KEY=VALUE of the recipe."""
+    """None means: as the recipe says, or without a recipe: `init` is fine-tuned. `overrides` are KEY=VALUE of it."""
 
     data: Path
-    recipe: str
+    recipe: str | None
     out: Path | None = None
     epochs: int | None = None
     batch: int | None = None
@@ -33,6 +33,7 @@ class TrainRequest:
     strict: bool = False
     val_fraction: float = 0.0
     format: Format | None = None
+    report_to: tuple[str, ...] = ("tensorboard",)
 
     def to_json(self) -> dict[str, Any]:
         """Builtin types only; the data folder absolute, so that a run resumes from anywhere."""
@@ -47,5 +48,6 @@ class TrainRequest:
             "out": Path(values["out"]) if values["out"] else None,
             "freeze": tuple(values["freeze"]),
             "overrides": tuple(values["overrides"]),
+            "report_to": tuple(values.get("report_to", ("tensorboard",))),
         }
         return cls(**typed)

@@ -2,6 +2,7 @@
 
     RUN/run.json         what was asked for          RUN/recipe.yaml   what it resolved to
     RUN/metrics.jsonl    one object an epoch         RUN/tensorboard
+    RUN/report.html      the page of the run
     RUN/best, RUN/last   MODELs                      RUN/checkpoints   what `smca resume` goes on from
 
 Every file appears complete or not at all.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,11 +22,13 @@ from transformers import Trainer, TrainingArguments
 from smca.data.batching import SimilarSizes
 from smca.data.dataset import Collate, EvalDataset, TrainDataset
 from smca.data.records import Split
-from smca.evaluation.loop import evaluate
+from smca.evaluation.loop import collect
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.progress import Progress
+from smca.training.averaging import Average
 from smca.training.detector import Detector
 from smca.training.recipe import Optimisation
+from smca.training.stopping import has_waited
 
 
 def rate_factor(plan: Optimisation, step: int, steps: int) -> float:
@@ -72,11 +75,17 @@ class DetectionTrainer(Trainer):
         self.val_images = EvalDataset(val.records)
         super().__init__(model, arguments, collate, train_dataset=train, eval_dataset=self.val_images)
         self.detector = model
+        self.average = Average(model, plan.averaging) if plan.averaging else None
         self.order = SimilarSizes(train, plan.batch, arguments.seed)
         self.plan = plan
         self.val = val
         self.processor = processor
         self.model_accepts_loss_kwargs = False
+
+    @property
+    def judged(self) -> Detector:
+        """The model that is evaluated and saved: the averaged one where there is one."""
+        return self.average.model if self.average else self.detector
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """AdamW with the backbone, and what says where queries look from, in groups of their own."""
@@ -88,7 +97,21 @@ class DetectionTrainer(Trainer):
                 groups[group_of(name)].append(parameter)
         settings = [{"params": group, "lr": rates[name]} for name, group in groups.items() if group]
         self.optimizer = AdamW(settings, weight_decay=plan.weight_decay, fused=True)
+        if self.average:
+            average = self.average
+            self.optimizer.register_step_post_hook(lambda *_: average.update(self.detector))
         return self.optimizer
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """The average too: a checkpoint counts once its last file is there, which comes later."""
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.average and self.args.should_save:
+            self.average.save(Path(output_dir))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.average and checkpoint:
+            self.average.load(Path(checkpoint))
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> SimilarSizes:
         """Batches of images of a size."""
@@ -142,9 +165,11 @@ class DetectionTrainer(Trainer):
             num_workers=self.args.dataloader_num_workers,
         )
         with Progress("evaluating") as progress:
-            summary = evaluate(self.detector, self.processor, loader, self.val, self.args.device, progress)
-        metrics = {f"eval_{name}": value for name, value in summary.items() if isinstance(value, float)}
+            self.found = collect(self.judged, self.processor, loader, self.val, self.args.device, progress)
+            self.summary = self.found.summary()
+        metrics = {f"eval_{name}": value for name, value in self.summary.items() if isinstance(value, float)}
         self.log(metrics)
-        self.summary = summary
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        scores = [entry["eval_AP"] for entry in self.state.log_history if "eval_AP" in entry]
+        self.control.should_training_stop |= has_waited(scores, self.plan.patience)
         return metrics

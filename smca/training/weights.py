@@ -22,9 +22,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from smca.errors import WeightsError
-from smca.inference.loading import load
 from smca.interchange.checkpoint import read_checkpoint
 from smca.modeling.backbone import RESNETS, Backbone
+from smca.training.beginning import initial_model
 from smca.training.detector import Detector
 
 OTHERS = "use --backbone-weights none (random) or --backbone-weights PATH (a .safetensors or .pth file)"
@@ -127,7 +127,7 @@ def _network_order(key: str) -> tuple[int, int, int]:
 
 def start_from(model: Detector, source: str) -> list[str]:
     """Fill `model` from a MODEL: what fits is kept, class rows go by name; lines say what was kept and what is new."""
-    other = load(source, "cpu")
+    other = initial_model(source)
     old, new = other.state_dict(), model.state_dict()
     kept = {key: value for key, value in old.items() if key in new and value.shape == new[key].shape}
     fresh = sorted(set(new) - set(kept))

@@ -23,21 +23,36 @@ COLOURS = (
 RIM = "#101418"
 
 
-def draw(image: Image.Image | np.ndarray | str | Path, detections: Detections, with_scores: bool = True) -> Image.Image:
-    """Return an RGB copy of `image` (uint8 [H, W, 3] array, PIL image or file) with all detections on it."""
+def draw(
+    image: Image.Image | np.ndarray | str | Path,
+    detections: Detections,
+    with_scores: bool = True,
+    colours: np.ndarray | None = None,
+) -> Image.Image:
+    """Return an RGB copy of `image` (uint8 [H, W, 3] array, PIL image or file) with all detections on it.
+
+    colours: places in `COLOURS`, int [n]; by default every class has its own.
+    """
     picture = to_picture(image)
     if not len(detections):
         return picture
     # The best is drawn last, hence on top.
     shown = detections.take(np.arange(len(detections))[::-1])
     found = shown.to_supervision()
+    chosen = shown.labels if colours is None else colours[::-1]
     width = line_width(picture)
     palette = supervision.ColorPalette.from_hex(list(COLOURS))
     if width > 1:
         picture = supervision.BoxAnnotator(supervision.Color.from_hex(RIM), width + 2).annotate(picture, found)
-    picture = supervision.BoxAnnotator(palette, width).annotate(picture, found)
-    scored = [f"{name} {score:.2f}" for name, score in zip(shown.names, shown.scores, strict=True)]
-    return _labeller(picture, palette).annotate(picture, found, scored if with_scores else list(shown.names))
+    picture = supervision.BoxAnnotator(palette, width).annotate(picture, found, chosen)
+    return _labeller(picture, palette).annotate(picture, found, _texts(shown, with_scores), chosen)
+
+
+def _texts(shown: Detections, with_scores: bool) -> list[str]:
+    """The name of each, behind the number of its track where it has one, and its score."""
+    tracks = [-1] * len(shown) if shown.tracks is None else shown.tracks.tolist()
+    named = [f"#{track} {name}" if track >= 0 else name for track, name in zip(tracks, shown.names, strict=True)]
+    return [f"{name} {score:.2f}" for name, score in zip(named, shown.scores, strict=True)] if with_scores else named
 
 
 def to_picture(image: Image.Image | np.ndarray | str | Path) -> Image.Image:

@@ -16,6 +16,7 @@ from smca.training import launch
 from smca.training.recipes import GROUPS
 from smca.training.request import TrainRequest
 from tests.cli.conftest import Smca
+from tests.inference.videos import write_video
 from tests.interchange.checkpoints import detr_shapes, write
 
 NUMBERS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -82,14 +83,31 @@ def test_predictions_are_drawn_and_listed(smca: Smca, tmp_path: Path, model: Pat
     assert len(list((tmp_path / "out").glob("photo*"))) == 1
 
 
+def test_videos_are_drawn_and_listed(smca: Smca, tmp_path: Path, model: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4")
+    words = ("--out", "out", "--threshold", "0", "--tile", "--frames", "2")
+    status, out, error = smca("predict", model, video, photo(tmp_path), *words)
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert (status, error) == (0, "")
+    assert out.splitlines()[-1] == "out/predictions.json"
+    assert [(entry["image"], entry.get("frame")) for entry in entries] == [
+        (str(video), 0),
+        (str(video), 1),
+        (str(tmp_path / "photo.png"), None),
+    ]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"clip.mp4", "photo.jpg", "predictions.json"}
+
+
 def test_an_evaluation_prints_writes_and_reports(smca: Smca, tmp_path: Path, model: Path, scenes: Path) -> None:
     status, out, _ = smca("eval", model, scenes, "--workers", "0", "--json", "numbers.json", "--report", "report")
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     page = (tmp_path / "report" / "index.html").read_text()
     assert status == 0
     assert set(NUMBERS) <= set(numbers)
+    assert {"confusion", "errors", "sizes", "classes", "precision_over_recall", "over_threshold"} <= set(numbers)
     assert all(name in out and name in page for name in NUMBERS)
-    assert page.count("<figure") == 4
+    assert "report: report/index.html" in out
+    assert page.count("<figure") == 2 + len(numbers["worst_images"]) + len(numbers["best_images"])
 
 
 def test_a_checkpoint_becomes_a_model_and_what_is_new_is_listed(smca: Smca, tmp_path: Path) -> None:
@@ -196,6 +214,16 @@ def test_a_printed_configuration_is_yaml_with_the_options_applied(smca: Smca) ->
         ("eval {model} nowhere", "nowhere"),
         ("predict {model} nowhere.jpg", "nowhere.jpg"),
         ("predict {empty} {photo}", "is not a model folder"),
+        ("predict {model} {text}", "text.jpg cannot be read"),
+        ("predict {model} {empty}", "holds no image or video"),
+        ("predict {model} http://127.0.0.1:9/a.jpg", "no connection to the server"),
+        ("predict {model} file:///a.jpg", "allowed: URLs that begin with http:// or https://"),
+        ("predict {model} webcam:97", "no webcam:97 here"),
+        ("predict {model} {photo} --track", "only still images"),
+        ("predict {model} --tile {photo}", "put --tile behind the sources"),
+        ("predict {model} {photo} --tile 8", "tiles of 8 pixels; allowed: 32 or more"),
+        ("predict {model} {photo} --frames 0", "'0' is not a whole number of at least 1"),
+        ("predict {model} {photo} --out {text}", "cannot write text.jpg"),
         ("explain {model} nowhere.jpg", "nowhere.jpg"),
         ("explain {model} {text}", "text.jpg"),
         ("explain {model} {empty}", "empty cannot be read"),

@@ -24,7 +24,7 @@ from smca.sizes import ImageSize
         ("train x --recipee=y", "unknown option '--recipee'. Did you mean '--recipe'?"),
         ("--hepl train", "unknown option '--hepl'. Did you mean '--help'?"),
         ("train x --zzz 1", "unknown option '--zzz'. (see"),
-        ("train", "arguments are required: DATA, --recipe"),
+        ("train", "arguments are required: DATA"),
         ("train x --recipe y z", "unrecognized arguments: z"),
         ("train x --recipe y --epochs many", "--epochs: 'many' is not a whole number of at least 1"),
         ("train x --recipe y --epochs 0", "--epochs: '0' is not a whole number of at least 1"),

@@ -118,7 +118,7 @@ def test_a_comparison_goes_on_where_it_was_stopped(
     train = harness.train
 
     def interrupted(asked: TrainRequest) -> Path:
-        started.append(Path(asked.recipe).stem)
+        started.append(Path(str(asked.recipe)).stem)
         if len(started) == 2:
             raise KeyboardInterrupt
         return train(asked)
@@ -153,7 +153,7 @@ def test_a_system_that_fails_is_said_and_the_others_go_on(
     train = harness.train
 
     def sometimes(asked: TrainRequest) -> Path:
-        if Path(asked.recipe).stem == "fcos":
+        if Path(str(asked.recipe)).stem == "fcos":
             raise RuntimeError("out of\nmemory")
         return train(asked)
 

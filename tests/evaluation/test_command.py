@@ -46,7 +46,7 @@ def write_data(folder: Path, names: tuple[str, ...]) -> Path:
 def test_numbers_page_and_findings(model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_data(tmp_path / "data", NAMES)
     summary = evaluate_model(load(model_folder, "cpu"), data, batch=2, workers=0, report=tmp_path / "report")
-    assert set(summary) == {*METRICS, "per_class", "best_threshold"}
+    assert set(summary) == {*METRICS, "per_class", "best_threshold", "variation"}
     assert set(summary["per_class"]) == set(NAMES)
     assert summary["per_class"]["dog"] is None
     assert "3.png" in capsys.readouterr().out

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from smca.errors import DataError
-from smca.inference.sources import describe, list_images, read_image
+from smca.inference.sources import Source, camera_number, describe, list_images, list_sources, read_image
 
 
 def test_folder_means_all_its_images(folder: Path) -> None:
@@ -96,3 +96,39 @@ def test_other_pictures_are_refused(picture: np.ndarray | torch.Tensor) -> None:
 def test_description() -> None:
     assert describe(Path("a/b.png"), 3) == "a/b.png"
     assert describe(np.zeros((1, 1, 3), np.uint8), 3) == "image 3"
+
+
+def test_kinds_of_sources(folder: Path) -> None:
+    for name in ("d.mp4", "e.HEIC", "sub/f.MOV"):
+        (folder / name).touch()
+    found = list_sources([f"{folder}/*", "https://host/a%20b.png?x=1", "http://host/c.webm", f"{folder}/sub/f.MOV"])
+    assert [(source.kind, source.url, source.stem) for source in found] == [
+        ("image", False, "a"),
+        ("image", False, "b"),
+        ("image", False, "c"),
+        ("video", False, "d"),
+        ("image", False, "e"),
+        ("image", True, "a_b"),
+        ("video", True, "c"),
+        ("video", False, "f"),
+    ]
+    assert list_sources(["http://host/x/..%2f..%2Fetc", "http://host"])[0].stem == "etc"
+    assert list_sources(["http://host"])[0].stem == "host"
+
+
+@pytest.mark.parametrize(("name", "number"), [("webcam", 0), ("webcam:0", 0), ("webcam:12", 12)])
+def test_cameras(name: str, number: int) -> None:
+    assert list_sources([name, name]) == [Source(name, "camera")]
+    assert camera_number(name) == number
+
+
+def test_a_folder_called_webcam_is_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "sub").rename("webcam")
+    assert [source.kind for source in list_sources(["webcam"])] == ["image", "image"]
+
+
+@pytest.mark.parametrize("name", ["file:///etc/passwd", "ftp://host/a.png", "webcam:x", "webcam:1:2"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(DataError, match=name):
+        list_sources([name])

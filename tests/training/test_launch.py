@@ -44,7 +44,7 @@ def test_a_run_leaves_models_numbers_and_what_it_was(scenes: Path, tmp_path: Pat
     run = launch.train(small_request(scenes, tmp_path / "run"))
     assert run == tmp_path / "run"
     assert {path.name for path in run.iterdir()} == {
-        "run.json", "recipe.yaml", "metrics.jsonl", "tensorboard", "best", "last", "checkpoints",
+        "run.json", "recipe.yaml", "metrics.jsonl", "report.html", "tensorboard", "best", "last", "checkpoints",
     }  # fmt: skip
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [(row["epoch"], row["step"]) for row in rows] == [(1, 2), (2, 4)]

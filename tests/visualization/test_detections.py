@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_labels_stay_inside_the_picture() -> None:
     assert (label > 100).sum() > 10
 
 
+def test_the_number_of_a_track_is_drawn() -> None:
+    plain = found(300, 200)
+    drawn = [
+        np.asarray(draw(np.zeros((200, 300, 3), np.uint8), replace(plain, tracks=tracks)))
+        for tracks in (None, np.array([-1]), np.array([7]))
+    ]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
 def test_lines_grow_with_the_image() -> None:
     widths = [line_width(Image.new("RGB", (side, side))) for side in (64, 320, 1000, 4000)]
     assert widths == sorted(widths)
@@ -80,3 +91,12 @@ def test_scores_can_be_left_out() -> None:
     image = np.zeros((200, 300, 3), np.uint8)
     one = found(300, 200)
     assert draw(image, one).tobytes() != draw(image, one, with_scores=False).tobytes()
+
+
+def test_colours_can_mean_something_else_than_the_class() -> None:
+    image = np.zeros((200, 200, 3), np.uint8)
+    two = found(200, 200, ("a", "b"))
+    drawn = {place: np.asarray(draw(image, two, colours=np.array([place, 0]))) for place in (1, 3)}
+    for place, other in ((1, 3), (3, 1)):
+        assert (drawn[place] == rgb(COLOURS[place])).all(axis=-1).any()
+        assert not (drawn[place] == rgb(COLOURS[other])).all(axis=-1).any()

@@ -116,11 +116,13 @@ class PeerForObjectDetection(PreTrainedModel):
         logits, boxes = (torch.cat([one[kind][-1] for one in found])[order] for kind in (0, 1))
         return Predictions(logits, boxes)
 
-    def predict(self, images: Sequence[Any], threshold: float | None = None) -> list[Detections]:
-        """Detections above `threshold` (the model's own by default) in files, PIL images or [H, W, 3] arrays."""
+    def predict(
+        self, images: Sequence[Any], threshold: float | None = None, tile: int | bool = False
+    ) -> list[Detections]:
+        """As `SmcaForObjectDetection.predict`."""
         from smca.inference.predict import predict_with
 
-        return predict_with(self, images, threshold)
+        return predict_with(self, images, threshold, tile)
 
 
 Group = tuple[list[int], Tensor]

@@ -1,0 +1,1 @@
+"""A MODEL folder -> one file for onnxruntime, OpenVINO or torch alone, verified on images before it has its name."""
