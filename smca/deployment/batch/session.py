@@ -6,10 +6,12 @@ DeviceError for GPUs that it does not have.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -57,7 +59,8 @@ class Pool:
 @contextmanager
 def session(address: str | None, workers: int | None, device: str | None) -> Iterator[Pool]:
     """Ray for the time of a block; a session that runs in this process already is used and left running."""
-    ray = need_ray()
+    need_ray()
+    ray = _imported(own=address is None)
     running = ray.is_initialized()
     try:
         if not running:
@@ -91,16 +94,25 @@ def stream(items: list[dict[str, Any]], worker: type, job: Any, pool: Pool) -> I
             yield from batch.to_pylist()
 
 
-def need_ray() -> Any:
-    """Ray, with what its Data needs, told what it reads from the environment when it is imported."""
+def need_ray() -> None:
+    """Refuse to go on without Ray and what its Data needs."""
+    if not all(importlib.util.find_spec(name) for name in ("ray", "pyarrow")):
+        raise ConfigurationError("smca batch needs Ray: pip install 'smca-detr[dist]'")
+
+
+def _imported(own: bool) -> Any:
+    """Ray, which reads the environment when it is imported.
+
+    own: for a Ray on this machine alone. Others on the network are kept out of that by a token of this process; Ray
+    would leave one in the home folder.
+    """
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
-        import pyarrow.parquet  # noqa: F401
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise ConfigurationError("smca batch needs Ray: pip install 'smca-detr[dist]'") from error
+    if own and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    import ray
+    import ray.data
+
     return ray
 
 
@@ -108,7 +120,6 @@ def _start(ray: Any, address: str | None, workers: int | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
         if address is None:
-            _set_password()
             cores = max(_cores(), workers or 1)
             own = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
             ray.init(address="local", **own, **quiet)
@@ -116,14 +127,11 @@ def _start(ray: Any, address: str | None, workers: int | None) -> None:
             _knock(address)
             ray.init(address=address, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
-        what = f"no Ray cluster at {address}" if address else "Ray cannot be started on this machine"
-        raise ClusterError(f"{what}: {_last_line(error)}") from error
-
-
-def _set_password() -> None:
-    """Others on the network are kept out by a token of this process; Ray would leave one in the home folder."""
-    if "RAY_AUTH_MODE" not in os.environ:
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+        reason = _last_line(error)
+        if address is None:
+            raise ClusterError(f"Ray cannot be started on this machine: {reason}") from error
+        token = "one that asks for a token needs RAY_AUTH_MODE=token and the token here too"
+        raise ClusterError(f"no Ray cluster at {address} ({token}): {reason}") from error
 
 
 def _knock(address: str) -> None:
