@@ -16,7 +16,7 @@ def add(parser: Parser) -> None:
         "Detect objects in millions of images on Ray. Writes Parquet with a row for each image, bad ones too; the same "
         "command again goes on where it stopped, and predicts what has come in since.",
     )
-    command.add_argument("model", type=Path, metavar="MODEL", help="model folder")
+    command.add_argument("model", type=Path, metavar="MODEL", help="model folder or exported file")
     command.add_argument(
         "source",
         metavar="SOURCE",

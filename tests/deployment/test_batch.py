@@ -96,8 +96,8 @@ def test_killed_in_the_middle_it_ends_as_one_that_was_not(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     done = len(list(out.glob("part-*")))
-    report = predicted(model_folder, tree, out, shard=4)
     monkeypatch.setattr(command, "stream", in_process)
+    report = predicted(model_folder, tree, out, shard=4)
     predicted(model_folder, tree, tmp_path / "whole", shard=4)
     assert 3 <= done < 150
     assert report.before >= 4 * done

@@ -69,7 +69,7 @@ def test_a_table_that_changed_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_tree_is_walked_in_order_without_what_is_hidden_or_no_image(tmp_path: Path) -> None:
-    for name in ("b.png", "a/z.JPG", "a/.hidden/x.png", ".x.png", "a.b/y.webp", "notes.txt", "a-b.gif"):
+    for name in ("b.png", "a/z.JPG", "a/.hidden/x.png", ".x.png", "a.b/y.webp", "notes.txt", "a-b.gif", "c.heic"):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
     found = list(files_of(tmp_path, kind_of(tmp_path)))
@@ -78,6 +78,7 @@ def test_a_tree_is_walked_in_order_without_what_is_hidden_or_no_image(tmp_path: 
         "a-b.gif",
         "a.b/y.webp",
         "b.png",
+        "c.heic",
     ]
     assert found == sorted(found, key=order)
     assert [piece.path for piece in files_of(tmp_path / "*.png", "images")] == [str(tmp_path / "b.png")]

@@ -151,7 +151,7 @@ def _todo(folder: BatchFolder, source: Path, kind: Kind, fixed: int | None) -> l
         return undone
     with Progress("listing") as progress:
         for images in extend(folder.listing, files_of(source, kind), fixed):
-            progress.print(f"listing: {images} images")
+            progress(images, None)
     todo = list(folder.undone(shards(folder.listing)))
     if not todo and not any(True for _ in shards(folder.listing)):
         raise DataError(f"{source} holds no image: its tables have no rows")

@@ -14,9 +14,11 @@ from typing import Literal, NamedTuple
 from smca.data.images import IMAGE_SUFFIXES
 from smca.deployment.batch.tables import table_rows
 from smca.errors import DataError
+from smca.inference.sources import FOREIGN_SUFFIXES
 
 Kind = Literal["images", "tables"]
 TABLE_SUFFIX = ".parquet"
+LOOKED_FOR = IMAGE_SUFFIXES | FOREIGN_SUFFIXES | {TABLE_SUFFIX}
 
 
 class Piece(NamedTuple):
@@ -36,8 +38,8 @@ def kind_of(source: Path) -> Kind:
     """Whether the source is image files or Parquet tables, by the first file of either sort, which is checked."""
     first = next(_files(source), None)
     if first is None:
-        looked_for = " ".join(sorted(IMAGE_SUFFIXES | {TABLE_SUFFIX}))
-        raise DataError(f"{source} holds no image and no Parquet file; suffixes looked for: {looked_for}")
+        suffixes = " ".join(sorted(LOOKED_FOR))
+        raise DataError(f"{source} holds no image and no Parquet file; suffixes looked for: {suffixes}")
     if _suffix(first) != TABLE_SUFFIX:
         return "images"
     table_rows(Path(first))
@@ -82,7 +84,7 @@ def _matches(pattern: Path) -> Iterator[str]:
 
 
 def _is_looked_for(name: str) -> bool:
-    return _suffix(name) in IMAGE_SUFFIXES or _suffix(name) == TABLE_SUFFIX
+    return _suffix(name) in LOOKED_FOR
 
 
 def _suffix(path: str) -> str:

@@ -130,8 +130,8 @@ def _start(ray: Any, address: str | None, workers: int | None) -> None:
         reason = _last_line(error)
         if address is None:
             raise ClusterError(f"Ray cannot be started on this machine: {reason}") from error
-        token = "one that asks for a token needs RAY_AUTH_MODE=token and the token here too"
-        raise ClusterError(f"no Ray cluster at {address} ({token}): {reason}") from error
+        advice = "one that asks for a token needs RAY_AUTH_MODE=token and the token here too"
+        raise ClusterError(f"no Ray cluster at {address} ({advice}): {reason}") from error
 
 
 def _knock(address: str) -> None:
