@@ -12,7 +12,7 @@ from smca.cli.process import say, start
 def add(parser: Parser) -> None:
     """Add the command to `parser`."""
     command = parser.add_command("predict", "Detect objects in images. Writes drawn pictures and predictions.json.")
-    command.add_argument("model", type=Path, metavar="MODEL", help="model folder")
+    command.add_argument("model", type=Path, metavar="MODEL", help="model folder or exported file")
     command.add_argument("sources", nargs="+", metavar="SOURCE", help="images, folders, globs")
     command.add_argument("--out", type=Path, default=Path("runs/predict"), metavar="DIR", help="folder to write")
     command.add_argument("--threshold", type=fraction, metavar="T", help="lowest score (default: the model's own)")
