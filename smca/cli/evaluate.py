@@ -18,7 +18,7 @@ def add(parser: Parser) -> None:
     command = parser.add_command(
         "eval", "Evaluate a model on a data set with the twelve COCO numbers and AP per class."
     )
-    command.add_argument("model", type=Path, metavar="MODEL", help="model folder")
+    command.add_argument("model", type=Path, metavar="MODEL", help="model folder or exported file")
     command.add_argument("data", type=Path, metavar="DATA", help="folder or file of a data set")
     command.add_argument("--split", choices=("train", "val", "test"), default="val", help="which part of the data")
     add_format(command)

@@ -20,7 +20,7 @@ def add(parser: Parser) -> None:
     command = parser.add_command(
         "export",
         "Export a model to ONNX, OpenVINO or torch.export and verify it on images. The file takes batches and images "
-        "of any size, holds class names and preprocessing, and is a MODEL to predict and eval. Refused if it loses AP.",
+        "of any size, holds class names and preprocessing, and is a MODEL for predict and eval. Refused if AP falls.",
     )
     command.add_argument("model", type=Path, metavar="MODEL", help="model folder")
     command.add_argument("--format", choices=tuple(SUFFIXES), required=True, help="what to write")
@@ -28,7 +28,7 @@ def add(parser: Parser) -> None:
         "--out", type=Path, metavar="FILE", help="file to write (default: runs/export/NAME-PRECISION and a suffix)"
     )
     command.add_argument(
-        "--precision", choices=("fp32", "bf16", "int8"), default="fp32", help="onnx: no bf16; torch: no int8"
+        "--precision", choices=("fp32", "bf16", "int8"), default="fp32", help="bf16: torch alone; int8: onnx, openvino"
     )
     command.add_argument("--data", type=Path, metavar="DATA", help="verify AP on its val split; int8 needs it")
     command.add_argument(

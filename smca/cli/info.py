@@ -19,7 +19,7 @@ NOTE = (
 def add(parser: Parser) -> None:
     """Add the command to `parser`."""
     command = parser.add_command("info", "Show parameters, multiply-adds and memory, in total and per part.")
-    command.add_argument("target", metavar="RECIPE|MODEL", help="a recipe's name, a recipe file or a model folder")
+    command.add_argument("target", metavar="RECIPE|MODEL", help="a recipe's name, a recipe file or a model")
     command.add_argument(
         "--size", type=image_size, metavar="HEIGHTxWIDTH", help="image size (default: the model's own)"
     )

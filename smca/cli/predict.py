@@ -15,7 +15,7 @@ def add(parser: Parser) -> None:
     """Add the command to `parser`."""
     description = "Detect objects in images and videos. Writes them drawn, and predictions.json."
     command = parser.add_command("predict", description)
-    command.add_argument("model", type=Path, metavar="MODEL", help="model folder")
+    command.add_argument("model", type=Path, metavar="MODEL", help="model folder or exported file")
     command.add_argument("sources", nargs="+", metavar="SOURCE", help=SOURCES)
     command.add_argument("--out", type=Path, default=Path("runs/predict"), metavar="DIR", help="folder to write")
     command.add_argument("--threshold", type=fraction, metavar="T", help="lowest score (default: the model's own)")

@@ -21,7 +21,7 @@ def add(parser: Parser) -> None:
         "line printed is the address; Ctrl-C stops it. Only this machine is served; --host 0.0.0.0 opens it to the "
         "network, without passwords or encryption.",
     )
-    command.add_argument("model", type=Path, metavar="MODEL", help="model folder")
+    command.add_argument("model", type=Path, metavar="MODEL", help="model folder or exported file")
     command.add_argument("--port", type=port, default=8000, metavar="P", help="0 for any that is free")
     command.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen at")
     command.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")

@@ -83,6 +83,11 @@ def is_exported(path: str | Path) -> bool:
     return Path(path).suffix in RUNTIMES and not Path(path).is_dir()
 
 
+def manifest_of(file: Path) -> Manifest:
+    """What an exported file says of itself."""
+    return Manifest.from_texts(open_runtime(file, "cpu").texts, file)
+
+
 def load_exported(file: Path, device: str | None, precision: str, compile: bool) -> ExportedModel:
     """Open a file of `smca export`."""
     if compile:

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from smca.errors import ConfigurationError, DeviceError, ModelError
 from smca.inference.manifest import NAMES, PREFIX
-from smca.modeling.precision import cpu_has_bfloat16
 
 EXTRA_FILE = "smca.json"
 CPU = torch.device("cpu")
@@ -67,7 +66,7 @@ class OnnxRuntime:
 
 
 class OpenVino:
-    """A .xml and the .bin beside it, on the CPU; a bf16 file computes in bfloat16 where the CPU does so natively."""
+    """A .xml and the .bin beside it, on the CPU; what is not int8 in it is computed in float32."""
 
     def __init__(self, file: Path, device: str | None) -> None:
         if device == "cuda":
@@ -78,11 +77,7 @@ class OpenVino:
         model = core.read_model(str(file))
         known = [name for name in NAMES if model.has_rt_info(["smca", name])]
         self.texts = {PREFIX + name: str(model.get_rt_info(["smca", name]).value) for name in known}
-        rounded = self.texts.get(f"{PREFIX}precision") == "bf16" and cpu_has_bfloat16()
-        options = {
-            "INFERENCE_PRECISION_HINT": "bf16" if rounded else "f32",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        }
+        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
         self._compiled = core.compile_model(model, "CPU", options)
         self.device = CPU
 

@@ -21,6 +21,7 @@ from transformers import AutoConfig
 from smca.comparison.peers.backbone import whole_images
 from smca.comparison.peers.model import PeerForObjectDetection
 from smca.errors import ConfigurationError, ModelError
+from smca.inference.exported import is_exported, manifest_of
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
@@ -128,6 +129,10 @@ def _count(module: nn.Module, trainable: bool = False) -> int:
 def _configuration(target: str) -> tuple[SmcaConfig, ImageSize]:
     """The configuration that `target` stands for, and the size its images have: four to three, as most photos."""
     path = Path(target)
+    if is_exported(path) and path.is_file():
+        manifest = manifest_of(path)
+        size = manifest.processor.size
+        return manifest.config, _four_to_three(size["shortest_edge"], size["longest_edge"])
     if (path / "config.json").is_file():
         return _of_folder(path)
     if path.exists() and not is_file(target):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as shapes
 
+from smca.deployment.export.fixed_padding import with_fixed_padding
 from smca.errors import ModelError
 from smca.inference.exported import ExportedModel
 from smca.inference.loading import load
@@ -58,7 +59,7 @@ def load_for_export(folder: Path, precision: ExportPrecision = "fp32") -> SmcaFo
         )
     backbone = model.backbone
     backbone.inference = None
-    backbone.body = folded(backbone.body, (backbone.guard,))
+    backbone.body = with_fixed_padding(folded(backbone.body, (backbone.guard,)))
     if precision == "bf16":
         backbone.to(torch.bfloat16)
     return model.requires_grad_(False)
@@ -82,6 +83,7 @@ def record(model: SmcaForObjectDetection, sides: Sides) -> ExportedProgram:
         raise ModelError(f"torch.export cannot record this model: {' '.join(str(error).split())[:300]}") from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
+    program.example_inputs = None
     return program
 
 
