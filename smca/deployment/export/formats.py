@@ -71,15 +71,17 @@ def write(
 
 def _write_graph(program: ExportedProgram, file: Path) -> None:
     with quiet():
-        made = torch.onnx.export(
-            program,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
-            verbose=False,
+        made = cast(  # as dynamo=True promises
+            torch.onnx.ONNXProgram,
+            torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=INPUTS,
+                output_names=OUTPUTS,
+                verbose=False,
+            ),
         )
-        assert made is not None  # as dynamo=True promises
         made.save(str(file), external_data=False)
 
 
