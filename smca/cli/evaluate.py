@@ -39,6 +39,7 @@ def run(arguments: Namespace) -> None:
     """Evaluate, print the table and write what was asked for."""
     start()
     from smca.evaluation.command import evaluate_model
+    from smca.evaluation.variation import ADVICE, is_blind
     from smca.inference.loading import load
 
     summary = evaluate_model(
@@ -53,6 +54,8 @@ def run(arguments: Namespace) -> None:
         numbers=arguments.json,
     )
     _show(summary)
+    if is_blind(summary["variation"]):
+        say(ADVICE)
     if arguments.report:
         say(f"report: {arguments.report / 'index.html'}")
 

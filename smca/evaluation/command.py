@@ -19,7 +19,7 @@ from smca.evaluation.coco import Summary
 from smca.evaluation.examination import Examination
 from smca.evaluation.loop import collect
 from smca.evaluation.report import write_report
-from smca.files import write_json
+from smca.files import write_json, writing
 from smca.inference.loading import class_names, processor_of
 from smca.progress import Progress
 
@@ -42,6 +42,9 @@ def evaluate_model(
     """
     records = with_classes_of(model, read_split(data, split, strict=strict, format=format))
     processor = processor_of(model)
+    if report is not None:
+        with writing(report):
+            report.mkdir(parents=True, exist_ok=True)
     loader = DataLoader(
         EvalDataset(records.records), batch, num_workers=workers, collate_fn=Collate(processor, train=False)
     )
