@@ -68,7 +68,7 @@ class Manifest:
             self.config.model_type,
             json.dumps(names, ensure_ascii=False),
             repr(float(self.config.threshold)),
-            json.dumps(self.processor.to_dict()),
+            json.dumps(self.processor.to_dict(), sort_keys=True),
             json.dumps({key: value for key, value in known.items() if key not in ELSEWHERE}),
             self.precision,
             json.dumps(vars(self.sides)),

@@ -15,7 +15,7 @@ NAMES = ("cat", "größe", 'a "b"\n<c>&', "cat2")
 
 
 def texts() -> dict[str, str]:
-    config = small_config(id2label=dict(enumerate(NAMES)), threshold=0.123456789, class_loss="softmax")
+    config = small_config(num_labels=4, id2label=dict(enumerate(NAMES)), threshold=0.123456789, class_loss="softmax")
     processor = SmcaImageProcessor.suited_to(config, {"shortest_edge": 64, "longest_edge": 90})
     return Manifest(config, processor, "int8", Sides(32, 96, True)).to_texts()
 

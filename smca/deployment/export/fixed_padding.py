@@ -1,4 +1,4 @@
-"""TensorFlow's 'SAME' convolutions with their padding written down, for images whose sides are multiples of strides.
+"""TensorFlow's 'SAME' convolutions with their padding written down, for sides that are multiples of all strides.
 
 Such a layer works out from the size of its input what to pad; with symbolic sizes that kept torch's solver busy for
 more than ten minutes. Where stride divides size it is always kernel - stride cells, the odd one at the far side.

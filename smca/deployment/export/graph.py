@@ -21,6 +21,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 from torch.fx.experimental import _config as shapes
 
 from smca.deployment.export.fixed_padding import with_fixed_padding
@@ -81,8 +82,9 @@ def record(model: SmcaForObjectDetection, sides: Sides) -> ExportedProgram:
             program = torch.export.export(Graph(model), _example(model), dynamic_shapes=dynamic)
     except Exception as error:
         raise ModelError(f"torch.export cannot record this model: {' '.join(str(error).split())[:300]}") from error
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # paths of this machine
+    for part in program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # it has paths of this machine
     program.example_inputs = None
     return program
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torch.export import ExportedProgram
 
 import smca
 from smca.data.scenes import make_scenes
-from smca.deployment.export import command
+from smca.deployment.export import command, formats
 from smca.deployment.export.command import Evidence, export_model
 from smca.deployment.export.formats import SUFFIXES, ExportFormat
+from smca.deployment.export.graph import load_for_export, record, sides_of
 from smca.errors import ConfigurationError, DataError, DeviceError, ModelError, OutputError
 from smca.evaluation.command import evaluate_model
 from smca.inference.command import predict_files
@@ -30,6 +32,23 @@ door: Any = smca
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def recorded(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ExportedProgram, Path]:
+    """The model's graph, and its ONNX form: the two steps that take long."""
+    model = load_for_export(folder)
+    program = record(model, sides_of(model))
+    graph = tmp_path_factory.mktemp("graph") / "graph.onnx"
+    formats._write_graph(program, graph)
+    return program, graph
+
+
+@pytest.fixture
+def once(recorded: tuple[ExportedProgram, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record and convert once for all tests."""
+    monkeypatch.setattr(command, "record", lambda *_: recorded[0])
+    monkeypatch.setattr(formats, "_write_graph", lambda _, file: shutil.copy(recorded[1], file))
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +91,7 @@ def _best(model: Any, image: Path) -> list[tuple[np.ndarray, int]]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("once")
 @pytest.mark.parametrize(
     ("format", "precision"), [("onnx", "fp32"), ("openvino", "fp32"), ("torch", "fp32"), ("onnx", "int8")]
 )
@@ -100,24 +120,26 @@ def test_a_file_answers_as_its_model(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("once")
 def test_refused_and_nothing_left_behind(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(command.LIMITS, "score", -1.0)
-    out = tmp_path / "m.pt2"
+    out = tmp_path / "m.onnx"
     out.write_text("an older file")
-    with pytest.raises(ModelError, match=r"refused, nothing written: the torch file differs"):
-        export_model(folder, "torch", out)
-    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
+    with pytest.raises(ModelError, match=r"refused, nothing written: the onnx file differs"):
+        export_model(folder, "onnx", out)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
     assert out.read_text() == "an older file"
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("once")
 def test_refused_beyond_the_loss_of_ap(
     folder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = iter([0.5, 0.49])
     monkeypatch.setattr(command, "evaluate_model", lambda *_, **__: {"AP": next(numbers)})
     with pytest.raises(ModelError, match=r"AP falls from 0.5000 to 0.4900; allowed: a loss of 0.005"):
-        export_model(folder, "torch", tmp_path / "m.pt2", evidence=Evidence(data=data))
+        export_model(folder, "onnx", tmp_path / "m.onnx", evidence=Evidence(data=data))
     assert list(tmp_path.iterdir()) == []
 
 
