@@ -13,7 +13,7 @@ from smca.errors import DataError
 from tests.cli.conftest import Smca
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("quickstart", "recipes", "info", "data", "train", "resume", "eval", "predict", "explain")
+COMMANDS = ("quickstart", "recipes", "info", "data", "train", "resume", "eval", "predict", "explain", "export")
 SCRIPT = """
 import atexit, sys
 atexit.register(lambda: print(*sys.modules, file=sys.stderr))

@@ -87,13 +87,14 @@ def export_model(
     """Write `out` and return how it compares with the model; a file of that name is replaced."""
     evidence = evidence or Evidence()
     _check(format, out, precision, evidence)
+    own = _own_images(evidence)
     exact = load_for_export(folder, precision)
     processor = processor_of(exact)
     if not isinstance(processor, SmcaImageProcessor):
         raise ModelError(f"{folder} has a {type(processor).__name__}; allowed: SmcaImageProcessor")
     manifest = Manifest(cast(SmcaConfig, exact.config), processor, precision, sides_of(exact))
     with _workplace(out) as place:
-        images, source = _images(evidence, place)
+        images, source = own or _scenes(place)
         file = place / out.name
         with Progress("exporting") as progress:
             progress(0, 3, "recording the graph")
@@ -146,14 +147,19 @@ def _parts(file: Path) -> list[Path]:
     return [file.with_suffix(".bin"), file] if file.suffix == ".xml" else [file]
 
 
-def _images(evidence: Evidence, place: Path) -> tuple[list[Path], str]:
-    """What to compare on, and how to call it."""
+def _own_images(evidence: Evidence) -> tuple[list[Path], str] | None:
+    """The user's images to compare on, and how to call them; None where there are none."""
     if evidence.data is not None:
         records = read_split(evidence.data, "val", format=evidence.data_format).records[:COMPARED_IMAGES]
         return [record.path for record in records], f"{len(records)} images of {evidence.data}, val"
     if evidence.images:
         paths = list_images(evidence.images)[:COMPARED_IMAGES]
         return paths, f"{len(paths)} images given"
+    return None
+
+
+def _scenes(place: Path) -> tuple[list[Path], str]:
+    """Images made from nothing, of two sizes."""
     folders = [make_scenes(place / str(i), images=6, val_images=2, size=size) for i, size in enumerate(SCENES)]
     paths = list_images(folders)
     return paths, f"{len(paths)} generated scenes of digits (give --data or --images for your own)"
