@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch.export import ExportedProgram
@@ -79,8 +79,7 @@ def _write_graph(program: ExportedProgram, file: Path) -> None:
             output_names=OUTPUTS,
             verbose=False,
         )
-        assert made is not None  # as dynamo=True promises
-        made.save(str(file), external_data=False)
+    cast(torch.onnx.ONNXProgram, made).save(str(file), external_data=False)  # not None, as dynamo=True promises
 
 
 def _finish_onnx(graph: Path, file: Path, manifest: Manifest) -> None:
