@@ -156,7 +156,10 @@ class SmcaForObjectDetection(PreTrainedModel):
     def tokens(self, pixel_values: Tensor, pixel_mask: Tensor | None) -> Tokens:
         """The feature levels of a batch as the encoder reads them."""
         batch, _, height, width = pixel_values.shape
-        if pixel_mask is None or not (torch.compiler.is_compiling() or bool((pixel_mask == 0).any())):
+        known = (
+            not torch.compiler.is_compiling()
+        )  # a graph for any batch cannot look at one's mask, and heeds it always
+        if pixel_mask is None or (known and bool(pixel_mask.all())):
             full = torch.full((batch,), height, device=pixel_values.device)
             sizes, padded = BatchSizes(height=full, width=torch.full_like(full, width)), False
         else:

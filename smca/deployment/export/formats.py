@@ -71,18 +71,15 @@ def write(
 
 def _write_graph(program: ExportedProgram, file: Path) -> None:
     with quiet():
-        made = cast(  # as dynamo=True promises
-            torch.onnx.ONNXProgram,
-            torch.onnx.export(
-                program,
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=INPUTS,
-                output_names=OUTPUTS,
-                verbose=False,
-            ),
+        made = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=INPUTS,
+            output_names=OUTPUTS,
+            verbose=False,
         )
-        made.save(str(file), external_data=False)
+    cast(torch.onnx.ONNXProgram, made).save(str(file), external_data=False)  # not None, as dynamo=True promises
 
 
 def _finish_onnx(graph: Path, file: Path, manifest: Manifest) -> None:
