@@ -56,11 +56,13 @@ class ExportedModel(PreTrainedModel):
         logits, boxes = (torch.cat(parts)[order] for parts in zip(*found, strict=True))
         return SmcaObjectDetectionOutput(logits=logits, pred_boxes=boxes)
 
-    def predict(self, images: Sequence[ImageSource], threshold: float | None = None) -> list[Detections]:
-        """Detections above `threshold` (the model's own by default) in files, PIL images or [H, W, 3] arrays."""
+    def predict(
+        self, images: Sequence[ImageSource], threshold: float | None = None, tile: int | bool = False
+    ) -> list[Detections]:
+        """As `SmcaForObjectDetection.predict`."""
         from smca.inference.predict import predict_with
 
-        return predict_with(self, images, threshold)
+        return predict_with(self, images, threshold, tile)
 
     def explain(self, *_: Any, **__: Any) -> NoReturn:
         """Refused: the file holds no attention to show."""
