@@ -53,7 +53,6 @@ def run_check(arguments: Namespace) -> None:
     from smca.data.conversion import convert
     from smca.doctor import advice, check, findings, numbers, size_rows, split_rows, write_page
     from smca.files import write_json
-    from smca.training.overfit import LEARNED, overfit
 
     checkup = check(arguments.data, arguments.format)
     for name, images, boxes, most in split_rows(checkup):
@@ -65,6 +64,8 @@ def run_check(arguments: Namespace) -> None:
         say(f"wrote {write_page(checkup, arguments.data, arguments.report)}")
     known = numbers(checkup)
     if arguments.overfit:
+        from smca.training.overfit import LEARNED, overfit
+
         known["overfit_AP"] = reached = overfit(arguments.data, arguments.overfit, arguments.format)
         verdict = "it learns" if reached >= LEARNED else "it does not learn: look at the pictures (--report) and labels"
         say(f"learned {arguments.overfit} pictures by heart: AP {reached:.3f} ({LEARNED} is expected); {verdict}")

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from smca.evaluation.coco import CocoEvaluator, Summary
-from smca.evaluation.loop import evaluate
+from smca.evaluation.loop import collect
 
-__all__ = ["CocoEvaluator", "Summary", "evaluate"]
+__all__ = ["CocoEvaluator", "Summary", "collect"]

@@ -52,6 +52,8 @@ def evaluate_model(
         for line in records.findings.lines():
             progress.print(line)
         evaluator = collect(model, processor, loader, records, model.device, progress)
+        if report is None and numbers is None:
+            return evaluator.summary()
         examination = Examination.of(model, processor, data, evaluator)
     if numbers is not None:
         write_json(numbers, examination.to_json())

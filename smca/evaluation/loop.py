@@ -10,21 +10,9 @@ from torch import Tensor, distributed
 from transformers import PreTrainedModel
 
 from smca.data.records import Split
-from smca.evaluation.coco import CocoEvaluator, Summary
+from smca.evaluation.coco import CocoEvaluator
 from smca.inference.forward import detect, evaluating
 from smca.inference.loading import Processor
-
-
-def evaluate(
-    model: PreTrainedModel,
-    processor: Processor,
-    loader: Iterable[Mapping[str, Tensor]],
-    split: Split,
-    device: torch.device,
-    progress: Callable[[int, int], None] | None = None,
-) -> Summary:
-    """Return the COCO numbers of `model` on the records that `loader` yields; the rest as `collect`."""
-    return collect(model, processor, loader, split, device, progress).summary()
 
 
 def collect(

@@ -156,10 +156,8 @@ class SmcaForObjectDetection(PreTrainedModel):
     def tokens(self, pixel_values: Tensor, pixel_mask: Tensor | None) -> Tokens:
         """The feature levels of a batch as the encoder reads them."""
         batch, _, height, width = pixel_values.shape
-        known = (
-            not torch.compiler.is_compiling()
-        )  # a graph for any batch cannot look at one's mask, and heeds it always
-        if pixel_mask is None or (known and bool(pixel_mask.all())):
+        # A graph for any batch cannot look at the mask of one, and always heeds it.
+        if pixel_mask is None or (not torch.compiler.is_compiling() and bool(pixel_mask.all())):
             full = torch.full((batch,), height, device=pixel_values.device)
             sizes, padded = BatchSizes(height=full, width=torch.full_like(full, width)), False
         else:

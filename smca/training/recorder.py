@@ -58,7 +58,7 @@ class Recorder(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """What there is to say about the whole."""
         rows = self.folder.metrics() if state.is_world_process_zero else []
-        if rows and is_blind(rows[-1]["variation"]):
+        if rows and is_blind(rows[-1].get("variation")):  # older runs have none
             self.progress.print(ADVICE)
         if self.trainer and rows and rows[-1]["epoch"] < int(args.num_train_epochs) and control.should_training_stop:
             self.progress.print(f"stopped early: no better AP in the last {self.trainer.plan.patience} epochs")

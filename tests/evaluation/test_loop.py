@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from smca.data.records import Record, Split
 from smca.errors import ModelError
-from smca.evaluation.loop import evaluate
+from smca.evaluation.loop import collect
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.modeling.outputs import SmcaObjectDetectionOutput
 from tests.evaluation.splits import NAMES, random_split
@@ -59,7 +59,7 @@ def test_right_answers_score_one(batch: int) -> None:
     split = random_split(8, 0)
     model = Oracle(split).train()
     order = np.random.default_rng(1).permutation(8).tolist()
-    summary = evaluate(model, SmcaImageProcessor(), loader(order, batch), split, torch.device("cpu"))
+    summary = collect(model, SmcaImageProcessor(), loader(order, batch), split, torch.device("cpu")).summary()
     assert summary["AP"] == pytest.approx(1)
     assert summary["best_threshold"] == pytest.approx(0.5)
     assert model.training
@@ -69,7 +69,7 @@ def test_right_answers_score_one(batch: int) -> None:
 def test_answers_of_another_image_do_not() -> None:
     split = random_split(8, 0)
     shifted = ({**batch, "records": (batch["records"] + 1) % 8} for batch in loader(list(range(8)), 2))
-    summary = evaluate(Oracle(split), SmcaImageProcessor(), shifted, split, torch.device("cpu"))
+    summary = collect(Oracle(split), SmcaImageProcessor(), shifted, split, torch.device("cpu")).summary()
     assert summary["AP"] is not None
     assert summary["AP"] < 0.1
 
@@ -78,7 +78,7 @@ def test_progress_counts_images() -> None:
     split = random_split(8, 0)
     seen: list[tuple[int, int]] = []
     batches = list(loader(list(range(8)), 3))
-    evaluate(
+    collect(
         Oracle(split),
         SmcaImageProcessor(),
         batches,
@@ -93,5 +93,5 @@ def test_diverged_model_is_refused_and_left_as_it_was() -> None:
     split = random_split(8, 0)
     model = Oracle(split, float("nan")).train()
     with pytest.raises(ModelError, match=r"prediction for \d\.jpg is NaN"):
-        evaluate(model, SmcaImageProcessor(), loader(list(range(8)), 3), split, torch.device("cpu"))
+        collect(model, SmcaImageProcessor(), loader(list(range(8)), 3), split, torch.device("cpu"))
     assert model.training

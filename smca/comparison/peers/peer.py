@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ class Share(NamedTuple):
     images: int
 
 
-class Peer(nn.Module):
+class Peer(nn.Module, ABC):
     """A detector behind the common door."""
 
     @property
@@ -44,13 +45,13 @@ class Peer(nn.Module):
         """Ours, wherever the peer keeps it."""
         return next(part for part in self.modules() if isinstance(part, Backbone))
 
+    @abstractmethod
     def look(self, pixels: Tensor) -> Predictions:
         """[B, 3, H, W] -> predictions of every supervised layer, the last one being the detections."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learn(self, pixels: Tensor, labels: Labels, share: Share) -> Tensor:
         """The part of the batch's loss [] that these images add."""
-        raise NotImplementedError
 
 
 class SetPeer(Peer):

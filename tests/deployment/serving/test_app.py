@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
-import struct
 import tempfile
 import threading
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +29,7 @@ from smca.errors import ModelError
 from smca.inference.loading import load
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
-from tests.deployment.serving.conftest import NAMES, encoded
+from tests.deployment.serving.conftest import NAMES, bomb, encoded
 from tests.modeling.tiny import small_config
 
 ClientOf = Callable[..., TestClient]
@@ -50,17 +48,6 @@ def assert_same(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> No
     assert [one["label"] for one in found] == [one["label"] for one in wanted]
     np.testing.assert_allclose([one["score"] for one in found], [one["score"] for one in wanted], atol=1e-5)
     np.testing.assert_allclose([one["box"] for one in found], [one["box"] for one in wanted], atol=1e-2)
-
-
-def bomb(side: int) -> bytes:
-    """A PNG of some bytes that promises side x side pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def test_a_picture_is_answered_as_predictions_json_has_it(client: TestClient, model: Any) -> None:
