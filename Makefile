@@ -10,7 +10,7 @@ WORKERS ?= 2
 # One arithmetic thread a test process: the processes share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help quickstart test check docs bench format clean
+.PHONY: help quickstart test check docs bench soak format clean
 
 help:
 	@echo "make quickstart   environment, installation, the main job: train, evaluate and use SMCA on generated data"
@@ -18,6 +18,7 @@ help:
 	@echo "make check        format, lint, types, security, in under a minute"
 	@echo "make docs         the documentation as a site, in docs/_build/html"
 	@echo "make bench        speed as ratios in one run, into docs/results (nothing else may run meanwhile)"
+	@echo "make soak         long proofs of reliability (under 40 minutes), into docs/results"
 	@echo "make format       rewrite the code in the project's format"
 	@echo "make clean        remove the environment and caches (runs are kept)"
 
@@ -39,6 +40,9 @@ docs: $(VENV)/.dev
 
 bench: $(VENV)/.main
 	unset OMP_NUM_THREADS; $(BIN)/smca bench --out docs/results
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.soak
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --quiet --fix-only .

@@ -61,9 +61,7 @@ def test_who_says_nothing_or_half_a_head_is_hung_up_on(port: int) -> None:
 
 def test_a_slow_upload_is_refused(port: int) -> None:
     head = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(head + BODY[:50])
-        answer = connection.recv(65536)
+    answer = talk(port, head + BODY[:50])
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"upload took longer" in answer
     assert healthy(port)
