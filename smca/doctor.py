@@ -6,6 +6,7 @@ smallest tenth of objects still spans a cell of the finest level, the queries th
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,8 +38,9 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Checkup:
-    """What was seen: splits with the same classes, pairs of pictures that look alike, and the advice."""
+    """What was seen in DATA: splits with the same classes, pairs of pictures that look alike, and the advice."""
 
+    data: Path
     splits: list[Split]
     alike: list[tuple[Path, Path, bool]]  # the last: in two splits
     recipe: Recipe
@@ -71,7 +73,7 @@ def check(data: Path, format: Format | None = None) -> Checkup:
     sides = np.concatenate([np.zeros(0), *(_sides(record) for record in records)])
     fullest = max((len(record.trainable[1]) for record in records), default=0)
     recipe = find_recipe("smca-medium" if torch.cuda.is_available() else "smca-small")
-    return Checkup(splits, alike, recipe, sides, fullest)
+    return Checkup(data, splits, alike, recipe, sides, fullest)
 
 
 def _sides(record: Record) -> np.ndarray:
@@ -123,7 +125,7 @@ def advice(checkup: Checkup) -> str:
         words.append(f"--set num_queries={checkup.fullest + checkup.fullest // 4}")
     if len(checkup.splits) == 1:
         words.append("--val-fraction 0.2")
-    return f"smca train DATA {' '.join(words)}"
+    return f"smca train {shlex.quote(str(checkup.data))} {' '.join(words)}"
 
 
 def size_rows(checkup: Checkup) -> list[tuple[str, str]]:
@@ -162,7 +164,7 @@ def _totals(checkup: Checkup) -> list[tuple[str, int, int]]:
     return [(split.name, len(split.records), sum(len(one.labels) for one in split.records)) for split in checkup.splits]
 
 
-def write_page(checkup: Checkup, data: Path, folder: Path) -> Path:
+def write_page(checkup: Checkup, folder: Path) -> Path:
     """Write `folder`/index.html."""
     lines = findings(checkup)
     counts = [(name, *map(str, row)) for name, row in checkup.counts().items()]
@@ -184,7 +186,7 @@ def write_page(checkup: Checkup, data: Path, folder: Path) -> Path:
         Section("Pictures as they are annotated", pictures=_samples(checkup)),
         Section("Boxes by class", table=Table(("class", *(split.name for split in checkup.splits)), counts)),
     ]
-    text = f"{data}: {len(counts)} classes, {sum(len(split.records) for split in checkup.splits):,} images."
+    text = f"{checkup.data}: {len(counts)} classes, {sum(len(split.records) for split in checkup.splits):,} images."
     write_atomically(folder / "index.html", page("Data check", text, cards, sections))
     return folder / "index.html"
 

@@ -62,11 +62,11 @@ def test_without_val_and_without_boxes(tmp_path: Path) -> None:
     assert "no val split: train with --val-fraction 0.2" in findings(checkup)
     assert "--val-fraction 0.2" in advice(checkup)
     assert numbers(checkup)["objects_in_the_fullest_image"] == 0
-    assert "Data check" in write_page(checkup, tmp_path, tmp_path / "page").read_text()
+    assert "Data check" in write_page(checkup, tmp_path / "page").read_text()
 
 
 def test_one_flat_picture(tmp_path: Path) -> None:
     Image.new("RGB", (5000, 20), "gray").save(tmp_path / "a.png")
     content = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [], "categories": [{"id": 1, "name": "x"}]}
     (tmp_path / "train.json").write_text(json.dumps(content))
-    assert write_page(check(tmp_path), tmp_path, tmp_path / "page").is_file()
+    assert write_page(check(tmp_path), tmp_path / "page").is_file()

@@ -61,7 +61,7 @@ def run_check(arguments: Namespace) -> None:
     for line in findings(checkup) or ("nothing to mend",):
         say(f"- {line}")
     if arguments.report:
-        say(f"wrote {write_page(checkup, arguments.data, arguments.report)}")
+        say(f"wrote {write_page(checkup, arguments.report)}")
     known = numbers(checkup)
     if arguments.overfit:
         from smca.training.overfit import LEARNED, overfit

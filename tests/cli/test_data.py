@@ -22,7 +22,7 @@ def test_check_reports_and_repairs(smca: Smca, data: Path, tmp_path: Path) -> No
     status, said, _ = smca("data", "check", data, "--report", "page", "--fix", "fixed", "--json", "n.json")
     assert status == 0
     assert "train: 2 images, 2 boxes, at most 2 in one" in said
-    assert "begin with: smca train DATA" in said.splitlines()[-1]
+    assert f"begin with: smca train {data} --recipe " in said.splitlines()[-1]
     html = (tmp_path / "page" / "index.html").read_text()
     assert "1 boxes without area, dropped" in html
     assert html.count("<img") == 3  # the sizes, and train's two pictures
