@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -32,3 +33,14 @@ def assert_alone_equals_batch(model: Any, sizes: list[tuple[int, int]], dtype: t
     for index, one in enumerate(pictures):
         alone = seen(model, one[None])[0]
         assert (together[index] - alone).abs().max().item() < TOLERANCE[dtype], (sizes, index)
+
+
+def assert_independent(model: Any, examples: int) -> None:
+    """Whatever the sizes of an image and its companions."""
+
+    @settings(deadline=None, max_examples=examples)
+    @given(sizes=COMPANY)
+    def holds(sizes: list[tuple[int, int]]) -> None:
+        assert_alone_equals_batch(model, sizes)
+
+    holds()
