@@ -11,7 +11,7 @@ import pytest
 SMCA = Path(__file__).parents[1] / "smca"
 FILES = sorted(SMCA.rglob("*.py"))
 
-GROUND = {"errors", "sizes", "files", "machine", "progress", "detections"}
+GROUND = {"errors", "sizes", "files", "machine", "progress", "detections", "telemetry"}
 BELOW = {
     **dict.fromkeys(GROUND, GROUND),
     "criterion": {"errors"},

@@ -7,13 +7,15 @@ import os
 import sys
 import warnings
 
+from smca import telemetry
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def start(network: bool = False) -> None:
     """Import torch, flush denormals to zero, keep telemetry off, and the network too unless asked."""
     _keep_freed_memory()
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    telemetry.switch_off()
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if not network:

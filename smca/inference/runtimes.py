@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from smca import telemetry
 from smca.errors import ConfigurationError, DeviceError, ModelError
 from smca.inference.manifest import NAMES, PREFIX
 
@@ -48,6 +48,7 @@ class OnnxRuntime:
 
     def __init__(self, file: Path, device: str | None) -> None:
         runtime = package("onnxruntime", "export")
+        runtime.disable_telemetry_events()  # of Windows
         has_cuda = "CUDAExecutionProvider" in runtime.get_available_providers()
         if device == "cuda" and not has_cuda:
             raise DeviceError("this onnxruntime has no CUDA (package onnxruntime-gpu has); allowed here: cpu")
@@ -146,6 +147,6 @@ def package(name: str, extra: str) -> Any:
 
 
 def openvino() -> Any:
-    """OpenVINO without its telemetry, which sends word of every import unless its package is missing."""
-    cast(dict[str, Any], sys.modules).setdefault("openvino_telemetry", None)
+    """OpenVINO without its telemetry."""
+    telemetry.switch_off()
     return package("openvino", "openvino")

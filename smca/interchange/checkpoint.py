@@ -10,7 +10,7 @@ import re
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError  # nosec B403
+from pickle import UnpicklingError
 from typing import Any
 
 import torch

@@ -14,9 +14,10 @@ from smca.modeling.configuration import SmcaConfig
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.sizes import ImageSize
+from smca.telemetry import SWITCHES
 
 ENVIRONMENT = (
-    "HF_HUB_DISABLE_TELEMETRY",
+    *SWITCHES,
     "HF_HUB_DISABLE_PROGRESS_BARS",
     "HF_HUB_OFFLINE",
     "TRANSFORMERS_VERBOSITY",

@@ -6,12 +6,18 @@ import pytest
 import torch
 
 from smca.cli.process import say, start
+from smca.telemetry import SWITCHES
 
 
 def test_the_network_is_off_unless_asked_for() -> None:
     start()
     assert os.environ["HF_HUB_OFFLINE"] == "1"
-    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_telemetry_is_off_with_and_without_a_network(network: bool) -> None:
+    start(network)
+    assert {name: os.environ[name] for name in SWITCHES} == SWITCHES
 
 
 def test_asking_for_the_network_leaves_it_on() -> None:
@@ -20,9 +26,10 @@ def test_asking_for_the_network_leaves_it_on() -> None:
 
 
 def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    for name in ("HF_HUB_OFFLINE", "RAY_USAGE_STATS_ENABLED"):
+        monkeypatch.setenv(name, "theirs")
     start()
-    assert os.environ["HF_HUB_OFFLINE"] == "0"
+    assert os.environ["HF_HUB_OFFLINE"] == os.environ["RAY_USAGE_STATS_ENABLED"] == "theirs"
 
 
 def test_denormal_numbers_become_zero() -> None:

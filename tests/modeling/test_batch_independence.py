@@ -12,14 +12,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.padding import PaddingGuard
-from tests.modeling.tiny import padded_batch, picture, small_model, stirred_model
+from smca.training.recipe import Recipe
+from smca.training.recipes import all_recipes
+from tests.modeling.independence import COMPANY, SIZES, assert_alone_equals_batch, seen
+from tests.modeling.tiny import SMALL, padded_batch, picture, small_model, stirred_model
 
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}
-SIZES = [(70, 101), (96, 64), (20, 130)]
+OWN = [(70, 101), (96, 64), (20, 130)]
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "plain, layer norm": {"backbone_norm": "layer"},
@@ -54,25 +55,27 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@torch.no_grad()
-def seen(model: SmcaForObjectDetection, pixels: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Logits and boxes of an image, side by side [B, N, K + 4]."""
-    output = model(pixels, mask)
-    return torch.cat([output.logits, output.pred_boxes], dim=-1)
+def switches(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe's model is, but for how large and how deep."""
+    return {**recipe.model, **{name: SMALL[name] for name in SMALL if name not in ("backbone_norm", "encoder")}}
 
 
-def assert_alone_equals_batch(model: SmcaForObjectDetection, sizes: list[tuple[int, int]]) -> None:
-    pictures = [picture(*size, seed=index).to(model.dtype) for index, size in enumerate(sizes)]
-    together = seen(model, *padded_batch(pictures, fill=3.0))
-    for index, one in enumerate(pictures):
-        alone = seen(model, one[None])[0]
-        assert (together[index] - alone).abs().max().item() < TOLERANCE[model.dtype], sizes[index]
+DIFFERENT = {repr(switches(recipe)): recipe for recipe in all_recipes()}
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_alone_equals_in_batch(name: str) -> None:
-    assert_alone_equals_batch(small_model(**CONFIGURATIONS[name]), SIZES)
-    assert_alone_equals_batch(stirred_model(**CONFIGURATIONS[name]).double(), SIZES)
+    """In float32 as `smca.load` makes it for every prediction: norms folded, blocks fused, channels last."""
+    loaded = small_model(**CONFIGURATIONS[name])
+    loaded.prepare_for_inference()
+    assert_alone_equals_batch(loaded, OWN)
+    assert_alone_equals_batch(stirred_model(**CONFIGURATIONS[name]).double(), OWN, torch.float64)
+
+
+@pytest.mark.parametrize("recipe", DIFFERENT.values(), ids=[recipe.name for recipe in DIFFERENT.values()])
+def test_every_recipe_sees_an_image_alone(recipe: Recipe) -> None:
+    """Its switches at small sizes."""
+    assert_alone_equals_batch(small_model(**switches(recipe)), [OWN[0], (1, 130), OWN[0]])
 
 
 def test_without_its_guard_padding_would_be_seen() -> None:
@@ -83,7 +86,7 @@ def test_without_its_guard_padding_would_be_seen() -> None:
         module._forward_pre_hooks.clear()
         module._forward_hooks.clear()
     with pytest.raises(AssertionError):
-        assert_alone_equals_batch(model, SIZES)
+        assert_alone_equals_batch(model, OWN)
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +94,8 @@ def plain() -> SmcaForObjectDetection:
     return stirred_model(levels=("c3", "c4", "c5", "c6"), backbone_norm="frozen")
 
 
-SIDES = st.integers(1, 140)
-
-
 @settings(deadline=None, max_examples=25)
-@given(sizes=st.lists(st.tuples(SIDES, SIDES), min_size=2, max_size=3))
+@given(sizes=COMPANY)
 def test_alone_equals_in_batch_whatever_the_sizes(plain: SmcaForObjectDetection, sizes: list[tuple[int, int]]) -> None:
     assert_alone_equals_batch(plain, sizes)
 
@@ -106,21 +106,21 @@ def same_padding() -> SmcaForObjectDetection:
 
 
 @settings(deadline=None, max_examples=5)
-@given(sizes=st.lists(st.tuples(SIDES, SIDES), min_size=2, max_size=2))
+@given(sizes=st.lists(SIZES, min_size=2, max_size=2))
 def test_same_padding_is_independent_whatever_the_sizes(
     same_padding: SmcaForObjectDetection, sizes: list[tuple[int, int]]
 ) -> None:
-    assert_alone_equals_batch(same_padding, sizes)
+    assert_alone_equals_batch(same_padding, sizes, torch.float64)
 
 
 def test_the_order_of_images_does_not_matter(plain: SmcaForObjectDetection) -> None:
-    pictures = [picture(*size) for size in SIZES]
+    pictures = [picture(*size) for size in OWN]
     forwards, backwards = seen(plain, *padded_batch(pictures)), seen(plain, *padded_batch(pictures[::-1]))
     torch.testing.assert_close(forwards, backwards.flip(0), rtol=0, atol=1e-4)
 
 
 def test_an_image_reaches_no_other_image(plain: SmcaForObjectDetection) -> None:
-    pixels, mask = padded_batch([picture(*size) for size in SIZES])
+    pixels, mask = padded_batch([picture(*size) for size in OWN])
     pixels.requires_grad_()
     plain(pixels, mask).logits[0].sum().backward()
     assert pixels.grad is not None

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from smca.modeling.detector import SmcaForObjectDetection
+from tests.modeling.independence import assert_alone_equals_batch
 from tests.modeling.tiny import padded_batch, picture, small_model
 
 SIZES = [
@@ -59,6 +60,9 @@ def test_any_size_is_served_by_few_compilations(modes: tuple[bool, ...]) -> None
         counts.append(counter.frame_count)
     assert counts[-1] == counts[5]  # one image or several, padded or not: then every kind has been seen
     assert counts[-1] <= 6 * parts * len(modes)
+    if modes == (False,):
+        for sizes in SIZES[4:7]:
+            assert_alone_equals_batch(compiled, sizes)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import smca
+from smca import telemetry
 from smca.errors import ClusterError, ConfigurationError, DeviceError
 
 BYTES_A_WORKER = 2 << 30
@@ -26,13 +27,13 @@ OBJECT_STORE_BYTES = 200 << 20
 STARTS_THAT_MAY_FAIL = 3
 SECONDS_TO_ANSWER = 10
 DRIVER_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ENABLE_AUTO_CONNECT": "0",
 }
 # One arithmetic thread each. Freed memory is used again, as glibc's mallopt does it for the command itself.
 WORKER_ENVIRONMENT = {
+    **telemetry.SWITCHES,
     "OMP_NUM_THREADS": "1",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -106,6 +107,7 @@ def _imported(own: bool) -> Any:
     own: for a Ray on this machine alone. Others on the network are kept out of that by a token of this process; Ray
     would leave one in the home folder.
     """
+    telemetry.switch_off()
     for name, value in DRIVER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if own and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:

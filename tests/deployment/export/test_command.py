@@ -25,6 +25,7 @@ from smca.inference.manifest import ExportPrecision
 from smca.sizes import ImageSize
 from smca.training.info import describe
 from tests.deployment.export.models import save_model
+from tests.modeling.independence import assert_independent
 
 door: Any = smca
 
@@ -111,6 +112,8 @@ def test_a_file_answers_as_its_model(
         if precision == "fp32":
             assert ours.names == theirs.names
             np.testing.assert_allclose(theirs.boxes, ours.boxes, rtol=1e-3, atol=1e-2)
+    if precision == "fp32":
+        assert_independent(file, examples=15)
     assert evaluate_model(file, data, workers=0)["AP"] == pytest.approx(report.ap_after)
     entries = predict_files(alone, [photos], tmp_path / "out", threshold=0, batch=3)
     assert (entries.images, entries.unreadable) == (4, ())
