@@ -2,107 +2,179 @@
 
     python -m benchmarks.soak.damage
 
-Every trial runs in a child process with a limit of time; one that hangs or dies is counted and the next is taken by a
-new child.
+The trials run in a child process, each with a limit of time; where one hangs or kills the child, that is counted and
+another child goes on with the next.
 """
 
 from __future__ import annotations
 
-import functools
 import multiprocessing
 import resource
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.soak.result import Figures, record
-from tests.damage.data_sets import damages
-from tests.damage.trials import DEFECT, changed_picture, try_data_set, try_picture, warm_up
+from smca.deployment.export.formats import ExportFormat
+from tests.damage import data_sets, exports, models
+from tests.damage.trials import DEFECT, changed_picture, try_data_set, try_picture, warm_up, watched
 from tests.damage.users import SECONDS, Guard
+from tests.inference.small_model import save_small_model
 
+DATA_SETS = 2  # one in so many of the damaged data sets; 1 for all
 PICTURES = 4000
 PAGES = 20  # a page of `data check --report` for one data set in so many
+FIELDS = 4  # one in so many wrong values of the fields of a model's JSON
 LIMIT = 8 * SECONDS
 
-Trial = Callable[[int, Path, Guard], tuple[str, dict[str, str]]]
+
+class Outcome(NamedTuple):
+    """What became of each use in one trial, and the largest memory so far in kB."""
+
+    name: str
+    found: dict[str, str]
+    memory: int = 0
 
 
-known = functools.cache(damages)
+Trial = Callable[[], tuple[str, dict[str, str]]]
+Trials = Callable[[Path, Guard], Sequence[Trial]]
 
 
-def data_set(index: int, place: Path, guard: Guard) -> tuple[str, dict[str, str]]:
-    damage = known()[index]
-    return damage.name, try_data_set(damage, place, guard, page=index % PAGES == 0)
+def damaged_data_sets(place: Path, guard: Guard) -> list[Trial]:
+    def one(damage: data_sets.Damage, page: bool) -> tuple[str, dict[str, str]]:
+        return damage.name, try_data_set(damage, place / "trial", guard, page)
+
+    return [partial(one, damage, index % PAGES == 0) for index, damage in enumerate(data_sets.damages()[::DATA_SETS])]
 
 
-def picture(index: int, place: Path, guard: Guard) -> tuple[str, dict[str, str]]:
-    return f"picture {index}", try_picture(changed_picture(index), place, guard)
+def changed_pictures(place: Path, guard: Guard) -> list[Trial]:
+    def one(seed: int) -> tuple[str, dict[str, str]]:
+        return f"picture {seed}", try_picture(changed_picture(seed), place / "trial", guard)
+
+    return [partial(one, seed) for seed in range(PICTURES)]
 
 
-def work(pipe: Connection, trial: Trial, indices: range, place: str) -> None:
-    """A child: one trial after another, each told when it is done."""
-    warm_up(Path(place))
-    guard = Guard()
-    for index in indices:
-        pipe.send((*trial(index, Path(place), guard), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
-    pipe.close()
+def damaged_models(place: Path, guard: Guard) -> list[Trial]:
+    def one(name: str, ruin: models.Ruin) -> tuple[str, dict[str, str]]:
+        folder = models.copied(sound_model(place), place / "trial", ruin)
+        return name, {"load and predict": watched(lambda: models.use_model(folder), guard, place / "out")}
+
+    known = list(models.damages(sound_model(place)))
+    fields = [one for one in known if " is " in one[0]]
+    return [partial(one, *damage) for damage in [*fields[::FIELDS], *(other for other in known if other not in fields)]]
 
 
-def results(trial: Trial, indices: range) -> Iterator[tuple[str, dict[str, str], int]]:
-    """Name, outcomes and memory in kB of each trial."""
+def damaged_exports(place: Path, guard: Guard) -> list[Trial]:
+    files: dict[ExportFormat, Path] = {"onnx": place / "export" / "m.onnx", "openvino": place / "export" / "m.xml"}
+    if not files["openvino"].exists():
+        files = exports.make(sound_model(place), place / "export")
+
+    def one(name: str, file: Path, ruin: exports.Ruin) -> tuple[str, dict[str, str]]:
+        copy = exports.copied(file, place / "trial", ruin)
+        return name, {"load and predict": watched(lambda: models.use_model(copy), guard, place / "out")}
+
+    return [partial(one, *damage) for damage in exports.damages(files)]
+
+
+def sound_model(place: Path) -> Path:
+    """A small model, made when first asked for."""
+    folder = place / "sound"
+    if not folder.exists():
+        save_small_model(folder, ("cat", "dog", "cow"))
+    return folder
+
+
+def work(pipe: Connection, trials: Trials, begin: int, place: Path) -> None:
+    """A child: one trial after another, each told when it is done, and None at the end."""
+    if begin == 0:
+        warm_up(place)
+    for trial in trials(place, Guard())[begin:]:
+        pipe.send(Outcome(*trial(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+    pipe.send(None)
+
+
+def outcomes(trials: Trials) -> Iterator[Outcome]:
+    """Of all trials, in as many children as it takes."""
     spawn = multiprocessing.get_context("spawn")
-    while indices:
-        here, there = spawn.Pipe(duplex=False)
-        with tempfile.TemporaryDirectory() as place:
-            child = spawn.Process(target=work, args=(there, trial, indices, place))
+    done, finished = 0, False
+    with tempfile.TemporaryDirectory() as place:
+        while not finished:
+            here, there = spawn.Pipe(duplex=False)
+            child = spawn.Process(target=work, args=(there, trials, done, Path(place)))
             child.start()
             there.close()
-            try:
-                while indices and here.poll(LIMIT):
-                    yield here.recv()
-                    indices = indices[1:]
-                if indices:
-                    yield f"{trial.__name__} {indices[0]}", {"all": f"{DEFECT} HangError"}, 0
-            except EOFError:
-                yield f"{trial.__name__} {indices[0]}", {"all": f"{DEFECT} the process died"}, 0
+            while True:
+                heard = _heard(here, done)
+                finished = heard is None
+                if heard is not None:
+                    done += 1
+                    yield heard
+                if heard is None or heard.name.startswith("trial "):
+                    break
             child.kill()
             child.join()
-        indices = indices[1:]
 
 
-def count(title: str, trial: Trial, indices: range, figures: Figures) -> list[str]:
-    """Add figures under a title; returns the defects."""
-    outcomes, defects, largest = Counter[str](), [], 0
-    for name, found, memory in results(trial, indices):
-        largest = max(largest, memory)
+def _heard(pipe: Connection, number: int) -> Outcome | None:
+    try:
+        if pipe.poll(LIMIT):
+            return pipe.recv()
+    except EOFError:
+        return Outcome(f"trial {number}", {"all": f"{DEFECT} the process died"})
+    return Outcome(f"trial {number}", {"all": f"{DEFECT} HangError"})
+
+
+def count(trials: Trials, figures: Figures) -> None:
+    """Add the figures of one kind of trials."""
+    title, kinds, largest, tried = trials.__name__.replace("_", " "), Counter[str](), 0, 0
+    for name, found, memory in outcomes(trials):
+        tried, largest = tried + 1, max(largest, memory)
         for use, outcome in found.items():
+            kinds[kind_of(outcome)] += 1
             if outcome.startswith(DEFECT):
-                defects.append(f"{name}: {use}: {outcome}")
-                print(defects[-1], file=sys.stderr, flush=True)
-            outcomes[outcome.split()[0]] += 1
-    figures |= {
-        f"{title}": len(indices),
-        f"{title}: uses": outcomes.total(),
-        f"{title}: typed errors": outcomes["error"],
-        f"{title}: counted skips": outcomes["skip"],
-        f"{title}: read as they are": outcomes["read"],
-        f"{title}: defects": len(defects),
-        f"{title}: most memory, MB": largest // 1000,
-    }
-    return defects
+                print(f"{name}: {use}: {outcome}", file=sys.stderr, flush=True)
+    figures[title] = tried
+    figures[f"{title}, uses"] = kinds.total()
+    for kind in (
+        "typed errors",
+        "counted skips",
+        "read as they are",
+        "hangs",
+        "writes or programs outside",
+        "tracebacks",
+    ):
+        figures[f"{title}, {kind}"] = kinds[kind]
+    figures[f"{title}, most memory in MB"] = largest // 1000
+
+
+def kind_of(outcome: str) -> str:
+    """The figure that an outcome counts for."""
+    plain = {"error": "typed errors", "skip": "counted skips", "read": "read as they are"}
+    if outcome in plain:
+        return plain[outcome]
+    if "HangError" in outcome:
+        return "hangs"
+    return "writes or programs outside" if "watching" in outcome or "was changed" in outcome else "tracebacks"
 
 
 def damage() -> Figures:
     figures: Figures = {}
-    defects = count("damaged data sets", data_set, range(len(damages())), figures)
-    defects += count("changed pictures", picture, range(PICTURES), figures)
-    if defects:
-        raise AssertionError(f"{len(defects)} defects: {figures}")
+    for trials in (damaged_data_sets, changed_pictures, damaged_models, damaged_exports):
+        count(trials, figures)
+    bad = {
+        name: figures[name] for name in figures if name.endswith(("hangs", "outside", "tracebacks")) and figures[name]
+    }
+    if bad:
+        raise AssertionError(f"defects: {bad}")
     return figures
 
 
 if __name__ == "__main__":
-    record("damage", "Hostile and broken input ends in a typed error or a counted skip.", damage)
+    record(
+        "damage", "Hostile and broken input ends in a typed error, a counted skip or a result, never otherwise.", damage
+    )

@@ -16,7 +16,7 @@ from smca.comparison.peers.configuration import PeerConfig
 from smca.errors import DataError, ModelError
 from smca.files import read_json
 from smca.inference.preprocessing import processor_from
-from smca.modeling.configuration import SmcaConfig
+from smca.modeling.configuration import LIMIT, SmcaConfig
 from smca.modeling.image_processing import SmcaImageProcessor
 
 PARTS = ("config.json", "model.safetensors", "preprocessor_config.json")
@@ -66,6 +66,8 @@ def _labels(content: Mapping[str, Any]) -> dict[str, Any]:
         return {"num_labels": content["num_labels"]} if "num_labels" in content else {}
     if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
         raise ValueError("id2label must be texts by number")
+    if len(names) > LIMIT:
+        raise ValueError(f"id2label has {len(names)} classes; allowed: up to {LIMIT}")
     labels = {int(label): name for label, name in names.items()}
     if sorted(labels) != list(range(len(names))):
         raise ValueError(f"id2label must have the numbers 0 to {len(names) - 1}, each once")

@@ -95,7 +95,7 @@ def _set_json(file: str, content: Any, place: tuple[str | int, ...], value: obje
     else:
         holder: Any = content
         for key in place[:-1]:
-            holder = holder.setdefault(key) if isinstance(holder, dict) and key not in holder else holder[key]
+            holder = holder[key]
         holder[place[-1]] = value
     write(root / file, json.dumps(content))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from smca.deployment.export.command import export_model
+from smca.deployment.export.formats import ExportFormat
 from smca.inference.manifest import NAMES, PREFIX
 from tests.damage.wrong import TEXT_DAMAGES, mutated
 
@@ -25,7 +26,9 @@ TEXTS = {
     "a list": "[]",
     "a number": "1e999",
     "nested": "[" * 100_000,
-    "huge sizes": json.dumps({"size": {"shortest_edge": 10**9, "longest_edge": 10**9}, "multiple": 10**9, "smallest": 1}),
+    "huge sizes": json.dumps(
+        {"size": {"shortest_edge": 10**9, "longest_edge": 10**9}, "multiple": 10**9, "smallest": 1}
+    ),
     "too many queries": json.dumps({"num_queries": 10**9, "d_model": 10**9}),
     "code": json.dumps({"auto_map": {"AutoConfig": "evil.Evil"}, "model_type": "evil"}),
     "a million names": json.dumps([str(i) for i in range(1_000_000)]),
@@ -34,16 +37,16 @@ TEXTS = {
 }
 
 
-def make(folder: Path, place: Path) -> dict[str, Path]:
+def make(folder: Path, place: Path) -> dict[ExportFormat, Path]:
     """Export a model in both forms."""
     place.mkdir(parents=True)
-    files = {"onnx": place / "m.onnx", "openvino": place / "m.xml"}
+    files: dict[ExportFormat, Path] = {"onnx": place / "m.onnx", "openvino": place / "m.xml"}
     for format, file in files.items():
         export_model(folder, format, file)
     return files
 
 
-def damages(files: dict[str, Path]) -> Iterator[tuple[str, Path, Ruin]]:
+def damages(files: Mapping[ExportFormat, Path]) -> Iterator[tuple[str, Path, Ruin]]:
     """Name, the sound file, and what to do to a copy of it."""
     graph, xml = files["onnx"], files["openvino"]
     for name in NAMES:
@@ -57,7 +60,11 @@ def damages(files: dict[str, Path]) -> Iterator[tuple[str, Path, Ruin]]:
         for part in (0.0, 0.5, 0.99):
             yield f"{suffix} cut at {part}", file, partial(_change, suffix, partial(_cut, part))
         for seed in range(12):
-            yield f"{suffix} changed, {seed}", file, partial(_change, suffix, partial(mutated, random.Random(seed), most=3))
+            yield (
+                f"{suffix} changed, {seed}",
+                file,
+                partial(_change, suffix, partial(mutated, random.Random(seed), most=3)),
+            )
 
 
 def copied(file: Path, place: Path, ruin: Ruin) -> Path:

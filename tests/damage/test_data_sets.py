@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smca.data.layouts import FORMATS
+from smca.data.layouts import FORMATS, Format
 from tests.damage.data_sets import Damage, damages
 from tests.damage.trials import DEFECT, try_data_set
 from tests.damage.users import Guard, HangError, within
@@ -19,7 +19,7 @@ def defects(found: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_nothing_is_wrong_with_what_is_healthy(format: str, tmp_path: Path, guard: Guard) -> None:
+def test_nothing_is_wrong_with_what_is_healthy(format: Format, tmp_path: Path, guard: Guard) -> None:
     healthy = Damage("healthy", format, lambda _: None)
     assert set(try_data_set(healthy, tmp_path / "trial", guard, page=True).values()) == {"read"}
 
