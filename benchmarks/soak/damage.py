@@ -14,12 +14,14 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.soak.result import Figures, record
+from smca.data.layouts import Format
 from smca.deployment.export.formats import ExportFormat
 from tests.damage import data_sets, exports, models
 from tests.damage.trials import DEFECT, changed_picture, try_data_set, try_picture, warm_up, watched
@@ -31,6 +33,7 @@ PICTURES = 4000
 PAGES = 20  # a page of `data check --report` for one data set in so many
 FIELDS = 4  # one in so many wrong values of the fields of a model's JSON
 LIMIT = 8 * SECONDS
+CHILDREN = 2
 
 
 class Outcome(NamedTuple):
@@ -45,11 +48,24 @@ Trial = Callable[[], tuple[str, dict[str, str]]]
 Trials = Callable[[Path, Guard], Sequence[Trial]]
 
 
-def damaged_data_sets(place: Path, guard: Guard) -> list[Trial]:
+def damaged_coco_sets(place: Path, guard: Guard) -> list[Trial]:
+    return data_set_trials("coco", place, guard)
+
+
+def damaged_voc_sets(place: Path, guard: Guard) -> list[Trial]:
+    return data_set_trials("voc", place, guard)
+
+
+def damaged_yolo_sets(place: Path, guard: Guard) -> list[Trial]:
+    return data_set_trials("yolo", place, guard)
+
+
+def data_set_trials(format: Format, place: Path, guard: Guard) -> list[Trial]:
     def one(damage: data_sets.Damage, page: bool) -> tuple[str, dict[str, str]]:
         return damage.name, try_data_set(damage, place / "trial", guard, page)
 
-    return [partial(one, damage, index % PAGES == 0) for index, damage in enumerate(data_sets.damages()[::DATA_SETS])]
+    known = [damage for damage in data_sets.damages() if damage.format == format][::DATA_SETS]
+    return [partial(one, damage, index % PAGES == 0) for index, damage in enumerate(known)]
 
 
 def changed_pictures(place: Path, guard: Guard) -> list[Trial]:
@@ -129,8 +145,9 @@ def _heard(pipe: Connection, number: int) -> Outcome | None:
     return Outcome(f"trial {number}", {"all": f"{DEFECT} HangError"})
 
 
-def count(trials: Trials, figures: Figures) -> None:
-    """Add the figures of one kind of trials."""
+def count(trials: Trials) -> Figures:
+    """The figures of one kind of trials."""
+    figures: Figures = {}
     title, kinds, largest, tried = trials.__name__.replace("_", " "), Counter[str](), 0, 0
     for name, found, memory in outcomes(trials):
         tried, largest = tried + 1, max(largest, memory)
@@ -150,6 +167,7 @@ def count(trials: Trials, figures: Figures) -> None:
     ):
         figures[f"{title}, {kind}"] = kinds[kind]
     figures[f"{title}, most memory in MB"] = largest // 1000
+    return figures
 
 
 def kind_of(outcome: str) -> str:
@@ -162,10 +180,21 @@ def kind_of(outcome: str) -> str:
     return "writes or programs outside" if "watching" in outcome or "was changed" in outcome else "tracebacks"
 
 
+KINDS = (
+    damaged_coco_sets,
+    damaged_voc_sets,
+    damaged_yolo_sets,
+    changed_pictures,
+    damaged_models,
+    damaged_exports,
+)
+
+
 def damage() -> Figures:
     figures: Figures = {}
-    for trials in (damaged_data_sets, changed_pictures, damaged_models, damaged_exports):
-        count(trials, figures)
+    with ThreadPoolExecutor(CHILDREN) as pool:
+        for part in pool.map(count, KINDS):
+            figures |= part
     bad = {
         name: figures[name] for name in figures if name.endswith(("hangs", "outside", "tracebacks")) and figures[name]
     }

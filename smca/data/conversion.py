@@ -21,7 +21,7 @@ from smca.data.images import IMAGE_SUFFIXES
 from smca.data.layouts import Format
 from smca.data.reading import read_splits
 from smca.data.records import Record, Split
-from smca.errors import OutputError
+from smca.errors import DataError, OutputError
 from smca.files import claim_folder, write_atomically, write_json
 
 Step = Callable[[int, int], object]
@@ -38,6 +38,8 @@ def convert(
 
 def write_splits(splits: Sequence[Split], out: Path, to: Format, step: Step | None = None) -> list[str]:
     """The same of splits with the same classes."""
+    if to == "voc" and not any(len(record.labels) for split in splits for record in split.records):
+        raise DataError("there is no box in any image, and VOC has no other place for the names of classes")
     claim_folder(out)
     total, done, lines, taken = sum(len(split.records) for split in splits), 0, [], set[str]()
     for split in splits:

@@ -13,9 +13,11 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from smca.deployment.export.command import export_model
+from smca.deployment.export import formats
 from smca.deployment.export.formats import ExportFormat
-from smca.inference.manifest import NAMES, PREFIX
+from smca.deployment.export.graph import load_for_export, record, sides_of
+from smca.inference.manifest import NAMES, PREFIX, Manifest
+from smca.inference.model_folder import read_processor
 from tests.damage.wrong import TEXT_DAMAGES, mutated
 
 Ruin = Callable[[Path], object]
@@ -38,11 +40,15 @@ TEXTS = {
 
 
 def make(folder: Path, place: Path) -> dict[ExportFormat, Path]:
-    """Export a model in both forms."""
+    """Export a model in both forms, from one graph."""
     place.mkdir(parents=True)
     files: dict[ExportFormat, Path] = {"onnx": place / "m.onnx", "openvino": place / "m.xml"}
-    for format, file in files.items():
-        export_model(folder, format, file)
+    exact = load_for_export(folder)
+    sides = sides_of(exact)
+    manifest = Manifest(exact.config, read_processor(folder), "fp32", sides)
+    formats._write_graph(record(exact, sides), place / "graph.onnx")
+    formats._finish_onnx(place / "graph.onnx", files["onnx"], manifest)
+    formats._finish_openvino(place / "graph.onnx", files["openvino"], manifest)
     return files
 
 

@@ -43,6 +43,14 @@ def tiff(*entries: tuple[int, int, int, int], following: int = 0) -> bytes:
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + struct.pack("<I", following)
 
 
+def without_tables() -> bytes:
+    """A JPEG whose beginning and end are sound and whose tables are not: only who decodes it sees that."""
+    whole = bytearray(picture(0, "JPEG"))
+    start = whole.index(b"\xff\xc4") + 5
+    whole[start : start + 16] = b"\xff" * 16
+    return bytes(whole)
+
+
 BROKEN: dict[str, Callable[[], bytes]] = {
     "empty": lambda: b"",
     "a text": lambda: b"no picture at all\n",
@@ -50,6 +58,7 @@ BROKEN: dict[str, Callable[[], bytes]] = {
     "hollow": hollow,
     "a JPEG cut in the middle": lambda: picture(0, "JPEG")[:400],
     "a JPEG cut in the middle that ends as one": lambda: picture(0, "JPEG")[:500] + b"\xff\xd9",
+    "a JPEG without tables": without_tables,
     "of 4 GB by its header": lambda: png(2**31 - 1, 2**31 - 1, data(1000)),
     "of 60,000 pixels a side": lambda: png(60_000, 60_000, data(1000)),
     "of 13,000 pixels a side by its header": lambda: png(13_000, 13_000, data(1000)),
@@ -129,4 +138,5 @@ def sound() -> tuple[bytes, ...]:
         saved(rgb.convert("RGBA"), "WEBP", lossless=True),
         saved(rgb, "WEBP", **several),
         saved(rgb, "PPM"),
+        *(saved(rgb, kind) for kind in ("JPEG2000", "AVIF") if kind in Image.SAVE),
     )
