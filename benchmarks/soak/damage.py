@@ -29,6 +29,7 @@ from tests.damage.users import SECONDS, Guard
 from tests.inference.small_model import save_small_model
 
 DATA_SETS = 2  # one in so many of the damaged data sets; 1 for all
+CLAIM = "Hostile and broken input ends in a typed error, a counted skip or a result, never otherwise."
 PICTURES = 4000
 PAGES = 20  # a page of `data check --report` for one data set in so many
 FIELDS = 4  # one in so many wrong values of the fields of a model's JSON
@@ -204,6 +205,4 @@ def damage() -> Figures:
 
 
 if __name__ == "__main__":
-    record(
-        "damage", "Hostile and broken input ends in a typed error, a counted skip or a result, never otherwise.", damage
-    )
+    record("damage", CLAIM, damage)

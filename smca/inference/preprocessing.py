@@ -29,7 +29,7 @@ def processor_from(content: object) -> SmcaImageProcessor:
         settings[name] = values = [float(value) for value in content[name]]
         if len(values) != 3 or not all(abs(value) < 1e6 for value in values) or (name[-3:] == "std" and 0 in values):
             raise ValueError(f"{name} is {str(content[name])[:80]}; allowed: three numbers")
-    for name, allowed in (("class_loss", LOSSES), ("resample", RESAMPLING), *((name, (True,)) for name in STEPS)):
+    for name, allowed in (("class_loss", LOSSES), ("resample", RESAMPLING), *((name, (True, False)) for name in STEPS)):
         if name in content:
             settings[name] = _one_of(name, content[name], allowed)
     if "rescale_factor" in content:
