@@ -17,7 +17,7 @@ from smca.deployment.export import formats
 from smca.deployment.export.formats import ExportFormat
 from smca.deployment.export.graph import load_for_export, record, sides_of
 from smca.inference.manifest import NAMES, PREFIX, Manifest
-from smca.inference.model_folder import read_processor
+from smca.inference.model_folder import read_config, read_processor
 from tests.damage.wrong import TEXT_DAMAGES, mutated
 
 Ruin = Callable[[Path], object]
@@ -45,7 +45,7 @@ def make(folder: Path, place: Path) -> dict[ExportFormat, Path]:
     files: dict[ExportFormat, Path] = {"onnx": place / "m.onnx", "openvino": place / "m.xml"}
     exact = load_for_export(folder)
     sides = sides_of(exact)
-    manifest = Manifest(exact.config, read_processor(folder), "fp32", sides)
+    manifest = Manifest(read_config(folder), read_processor(folder), "fp32", sides)
     formats._write_graph(record(exact, sides), place / "graph.onnx")
     formats._finish_onnx(place / "graph.onnx", files["onnx"], manifest)
     formats._finish_openvino(place / "graph.onnx", files["openvino"], manifest)
