@@ -30,10 +30,10 @@ from tests.inference.small_model import save_small_model
 
 DATA_SETS = 2  # one in so many of the damaged data sets; 1 for all
 CLAIM = "Hostile and broken input ends in a typed error, a counted skip or a result, never otherwise."
-PICTURES = 4000
+PICTURES = 3000
 PAGES = 20  # a page of `data check --report` for one data set in so many
-FIELDS = 4  # one in so many wrong values of the fields of a model's JSON
-LIMIT = 8 * SECONDS
+FIELDS = 8  # one in so many wrong values of the fields of a model's JSON
+LIMIT = 8 * SECONDS  # of a trial, and of the preparation
 CHILDREN = 2
 
 
@@ -110,7 +110,9 @@ def work(pipe: Connection, trials: Trials, begin: int, place: Path) -> None:
     """A child: one trial after another, each told when it is done, and None at the end."""
     if begin == 0:
         warm_up(place)
-    for trial in trials(place, Guard())[begin:]:
+    known = trials(place, Guard())[begin:]
+    pipe.send("ready")
+    for trial in known:
         pipe.send(Outcome(*trial(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
     pipe.send(None)
 
@@ -125,6 +127,8 @@ def outcomes(trials: Trials) -> Iterator[Outcome]:
             child = spawn.Process(target=work, args=(there, trials, done, Path(place)))
             child.start()
             there.close()
+            if here.poll(LIMIT):
+                here.recv()
             while True:
                 heard = _heard(here, done)
                 finished = heard is None

@@ -38,7 +38,7 @@ COCO_FIELDS: tuple[tuple[str | int, ...], ...] = (
 )
 VOC_TAGS = ("filename", "width", "name", "difficult", "xmin", "ymax", "size", "bndbox", "object", "annotation")
 YOLO_KEYS: tuple[tuple[str | int, ...], ...] = ((), ("train",), ("path",), ("names",), ("names", 0))
-MANY = 20_000
+MANY = 5000
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def _amounts() -> Ruin:
     )
     yield (
         "voc",
-        "a set with 20,000 names",
+        "a set with 5,000 names",
         partial(_replace, "ImageSets/Main/train.txt", "\n".join(map(str, range(MANY)))),
     )
     yield (
@@ -253,7 +253,7 @@ def _amounts() -> Ruin:
     )
     yield (
         "yolo",
-        "20,000 classes",
+        "5,000 classes",
         partial(_replace, "data.yaml", json.dumps({**YAML, "names": list(map(str, range(MANY)))})),
     )
     yield (
@@ -261,7 +261,7 @@ def _amounts() -> Ruin:
         "two classes of one name",
         partial(_replace, "data.yaml", json.dumps({**YAML, "names": ["cat", "cat"]})),
     )
-    yield "yolo", "a polygon of 20,000 points", partial(_replace, "labels/train/a.txt", "0" + " 0.1 0.9" * MANY)
+    yield "yolo", "a polygon of 5,000 points", partial(_replace, "labels/train/a.txt", "0" + " 0.1 0.9" * MANY)
     yield "yolo", "5,000 boxes", partial(_replace, "labels/train/a.txt", "0 .5 .5 .5 .5\n" * 5000)
     yield (
         "yolo",
@@ -281,7 +281,7 @@ def _numbered(more: dict[str, Any], count: int = MANY) -> list[dict[str, Any]]:
 
 
 COCO_AMOUNTS: dict[str, Callable[[dict[str, Any]], object]] = {
-    "20,000 classes": lambda it: it["categories"].extend({"id": -i, "name": f"n{i}"} for i in range(1, MANY)),
+    "5,000 classes": lambda it: it["categories"].extend({"id": -i, "name": f"n{i}"} for i in range(1, MANY)),
     "300 images of one file": lambda it: it["images"].extend(_numbered({"file_name": "a.png"}, 300)),
     "10,000 images that are not there": lambda it: it["images"].extend(_numbered({"file_name": "z.png"}, 10_000)),
     "20,000 boxes of no image": lambda it: it["annotations"].extend(

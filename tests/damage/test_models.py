@@ -14,7 +14,7 @@ from tests.damage.trials import DEFECT, watched
 from tests.damage.users import Guard
 from tests.inference.small_model import save_small_model
 
-EVERY = 31
+EVERY = 97
 LETS_IN = {
     "code for our type",
     "a kernel of a hub",

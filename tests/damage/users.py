@@ -27,7 +27,7 @@ from smca.evaluation.coco import CocoEvaluator
 
 Outcome = Literal["error", "skip", "read"]
 LONGEST_LINE = 2000
-SECONDS = 30.0
+SECONDS = 120.0  # nothing here takes as many; a busy machine may be slow
 
 
 class DefectError(Exception):
