@@ -9,19 +9,21 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.ticker import ScalarFormatter
 
+from smca.data.building import check_lost
 from smca.data.images import load_image
 from smca.data.layouts import Format
 from smca.data.reading import read_splits
 from smca.data.records import Record, Split
-from smca.data.twins import twins
+from smca.data.twins import thumbnail, twins
 from smca.detections import Detections
+from smca.errors import DataError
 from smca.files import write_atomically
 from smca.progress import Progress
 from smca.training.recipe import Recipe, resized
@@ -63,17 +65,35 @@ class Checkup:
 
 
 def check(data: Path, format: Format | None = None) -> Checkup:
-    """Read all splits and look at every picture."""
-    splits = read_splits(data, format=format)
-    places = [(record.path, number) for number, split in enumerate(splits) for record in split.records]
+    """Read all splits and look at every picture; those that cannot be decoded are left out and counted."""
+    whole = read_splits(data, format=format)
+    thumbnails: list[np.ndarray] = []
     with Progress("looking at pictures") as progress:
-        pairs = twins([path for path, _ in places], progress)
+        total = sum(len(split.records) for split in whole)
+        splits = [_looked_through(split, thumbnails, total, progress) for split in whole]
+    places = [(record.path, number) for number, split in enumerate(splits) for record in split.records]
+    pairs = twins(thumbnails)
     alike = [(places[i][0], places[j][0], places[i][1] != places[j][1]) for i, j in pairs]
     records = [record for split in splits for record in split.records]
     sides = np.concatenate([np.zeros(0), *(_sides(record) for record in records)])
     fullest = max((len(record.trainable[1]) for record in records), default=0)
     recipe = find_recipe("smca-medium" if torch.cuda.is_available() else "smca-small")
     return Checkup(data, splits, alike, recipe, sides, fullest)
+
+
+def _looked_through(split: Split, thumbnails: list[np.ndarray], total: int, progress: Progress) -> Split:
+    """The split without pictures that cannot be decoded, whose thumbnails are added to the others'."""
+    records: list[Record] = []
+    for record in split.records:
+        try:
+            thumbnails.append(thumbnail(record.path))
+            records.append(record)
+        except DataError as error:
+            split.findings.unreadable_images.append(str(error))
+        progress(len(thumbnails), total)
+    lost = len(split.findings.missing_images) + len(split.findings.unreadable_images)
+    check_lost(split.findings, len(records) + lost, strict=False)
+    return replace(split, records=records)
 
 
 def _sides(record: Record) -> np.ndarray:

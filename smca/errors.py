@@ -1,17 +1,25 @@
 """Errors a user can cause, one class per kind of mistake.
 
-Every message is one line that names what was found and what is allowed. The command line prints the message
-and exits with status 2; Python callers catch `SmcaError` for all of them.
+Every message is one line that names what was found and what is allowed, printable whatever names it repeats. The
+command line prints the message and exits with status 2; Python callers catch `SmcaError` for all of them.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+LONGEST = 1000
+# Signs that command a terminal, turn the direction of reading, end a line, or are half of one.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class SmcaError(Exception):
     """A mistake the user can correct; the message says how."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class DataError(SmcaError):
@@ -40,6 +48,12 @@ class ClusterError(SmcaError):
 
 class OutputError(SmcaError):
     """An output folder or file that cannot be written without harm."""
+
+
+def printable(text: str, most: int = LONGEST) -> str:
+    """Return `text` on one line of at most that many signs, those that must not reach a terminal as escapes."""
+    line = UNPRINTABLE.sub(lambda sign: sign[0].encode("unicode_escape").decode(), " ".join(text.splitlines()))
+    return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
 def nearest(name: str, allowed: Iterable[str], most: int = 1) -> str:

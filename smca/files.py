@@ -6,6 +6,7 @@ Errors raised: `DataError` for JSON that cannot be read, `OutputError` for a pla
 from __future__ import annotations
 
 import json
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,12 @@ from typing import Any, TextIO
 
 from smca.errors import DataError, OutputError
 
+NO_TEXT = "backslashreplace"  # the bytes of a file's name that are no UTF-8: as JSON writes such signs too
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write `content` under a temporary name beside `path`, then rename: readers never see half a file."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    data = content.encode("utf-8", NO_TEXT) if isinstance(content, str) else content
     with writing(path):
         draft = draft_of(path)
         try:
@@ -63,7 +66,7 @@ class JsonList:
         with writing(self.path):
             if self._file is None:
                 self._draft = draft_of(self.path)
-                self._file = self._draft.open("w", encoding="utf-8")
+                self._file = self._draft.open("w", encoding="utf-8", errors=NO_TEXT)
                 self._file.write(f"[\n{entry}")
             else:
                 self._file.write(f",\n{entry}")
@@ -101,6 +104,26 @@ def read_json(path: Path) -> Any:
 def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON, atomically; NaN and infinity are refused by `ValueError`."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def is_file(path: Path) -> bool:
+    """Whether this is a regular file; False too for names that none can have, as `Path.is_file` is not."""
+    return stat.S_ISREG(_mode(path))
+
+
+def is_folder(path: Path) -> bool:
+    """Whether this is a folder, in the same way."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    """0 for what cannot be there; PermissionError where that cannot be told."""
+    try:
+        return path.stat().st_mode
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        return 0
 
 
 def claim_folder(path: Path, advice: str = "choose another or empty it") -> Path:

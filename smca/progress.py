@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from smca.errors import printable
+
 Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -65,7 +67,8 @@ class Progress:
 
     def print(self, line: str) -> None:
         """Print a line that stays, above the bar."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        lines = "\n".join(printable(one) for one in line.split("\n"))
+        self._console.print(lines, markup=False, soft_wrap=True)
 
 
 def track(items: Iterable[Item], task: str, total: int | None = None) -> Iterator[Item]:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pytest
+import pickle
 
-from smca.errors import ConfigurationError, SmcaError, nearest
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smca.errors import LONGEST, ConfigurationError, DataError, SmcaError, nearest
 
 
 @pytest.mark.parametrize(
@@ -28,3 +32,17 @@ def test_nearest_lists_more_where_asked() -> None:
 def test_a_configuration_error_is_also_a_value_error() -> None:
     assert issubclass(ConfigurationError, SmcaError)
     assert issubclass(ConfigurationError, ValueError)
+
+
+@given(st.text(st.characters(), max_size=50) | st.just("x" * 5000) | st.just("\x1b[2J\x9b\u202e"))
+def test_a_message_is_one_line_that_any_terminal_can_show(text: str) -> None:
+    said = str(DataError(text))
+    assert len(said.splitlines()) <= 1
+    assert len(said) <= LONGEST
+    assert not set(said) & {"\x1b", "\x9b", "\u202e", "\0"}
+    assert said.encode().decode() == said
+    assert str(pickle.loads(pickle.dumps(DataError(text)))) == said
+
+
+def test_letters_of_any_script_stay_as_they_are() -> None:
+    assert str(DataError("größe 大きさ حجم")) == "größe 大きさ حجم"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from smca import files
 from smca.errors import DataError, OutputError
-from smca.files import JsonList, claim_folder, read_json, write_atomically, write_json
+from smca.files import JsonList, claim_folder, is_file, is_folder, read_json, write_atomically, write_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -31,6 +32,27 @@ def test_writing_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     write_atomically(path, b"second")
     assert path.read_bytes() == b"second"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_names_that_are_no_utf8_survive_in_json(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    write_json(tmp_path / "a.json", {name: name})
+    with JsonList(tmp_path / "b.json") as entries:
+        entries.append(name)
+        entries.append(name)
+    assert read_json(tmp_path / "a.json") == {name: name}
+    assert read_json(tmp_path / "b.json") == [name, name]
+
+
+def test_what_can_be_no_file_is_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "a").touch()
+    for name in ("pipe", "circle", "x" * 5000, "a\0", "nothing", "a/b", "\ud800"):
+        assert not is_file(tmp_path / name)
+        assert not is_folder(tmp_path / name)
+    assert is_file(tmp_path / "a")
+    assert is_folder(tmp_path)
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

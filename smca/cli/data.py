@@ -50,7 +50,7 @@ def _add_check(data: Parser) -> None:
 def run_check(arguments: Namespace) -> None:
     """Examine; findings first, the advice last."""
     start()
-    from smca.data.conversion import convert
+    from smca.data.conversion import write_splits
     from smca.doctor import advice, check, findings, numbers, size_rows, split_rows, write_page
     from smca.files import write_json
 
@@ -72,7 +72,7 @@ def run_check(arguments: Namespace) -> None:
     if arguments.json:
         write_json(arguments.json, known)
     if arguments.fix:
-        convert(arguments.data, arguments.fix, "coco", arguments.format)
+        write_splits(checkup.splits, arguments.fix, "coco")
         say(f"wrote {arguments.fix}")
     say(f"begin with: {advice(checkup)}")
 

@@ -6,7 +6,7 @@ import errno
 import os
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 SIGNS = (os.strerror(errno.ENOSPC), "PytorchStreamWriter failed", "unexpected pos")  # the latter two are torch's
 
 

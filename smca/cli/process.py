@@ -8,7 +8,9 @@ import sys
 import warnings
 
 from smca import telemetry
+from smca.errors import printable
 
+LONGEST = 2000
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -38,4 +40,4 @@ def _keep_freed_memory() -> None:
 def say(text: str) -> None:
     """Print a result once, also when the processes of a distributed run all come by."""
     if os.environ.get("RANK", "0") == "0":
-        print(text, flush=True)
+        print("\n".join(printable(line, LONGEST) for line in text.split("\n")), flush=True)

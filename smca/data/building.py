@@ -17,6 +17,7 @@ import numpy as np
 from smca.data.images import ImageHeader, check_image
 from smca.data.records import Findings, Identifier, Record
 from smca.errors import DataError
+from smca.files import is_file
 from smca.sizes import ImageSize
 
 _ROUNDING = 0.01  # pixels: a box this small is none, reaching this far outside is not worth noting
@@ -39,7 +40,7 @@ def find_image(file: str, folders: Sequence[Path], findings: Findings) -> tuple[
     """Path and header of the first such file in the folders; None, noted, when missing or unreadable."""
     file = file.replace("\\", "/")
     candidates = (folder / part for part in (file, Path(file).name) for folder in folders)
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    path = next((candidate for candidate in candidates if is_file(candidate)), None)
     if path is None:
         findings.missing_images.append(file)
         return None

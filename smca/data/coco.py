@@ -9,6 +9,7 @@ DataError, one line naming file and place, for values of a wrong type, double id
 from __future__ import annotations
 
 import math
+import reprlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,9 @@ def _read(content: object, image_folders: Sequence[Path], name: str, strict: boo
     findings = Findings()
     categories = _by_id(content, "categories")
     category_ids = sorted(categories, key=lambda identifier: (isinstance(identifier, str), identifier))
-    class_names = tuple(_text(categories[identifier], "name", f"category {identifier}") for identifier in category_ids)
+    class_names = tuple(
+        _text(categories[identifier], "name", f"category {identifier}").strip() for identifier in category_ids
+    )
     labels = {identifier: label for label, identifier in enumerate(category_ids)}
     images = _by_id(content, "images")
     boxes = _boxes_by_image(content, images, labels, findings)
@@ -67,7 +70,8 @@ def _boxes_by_image(
 ) -> dict[Identifier, list[RawBox]]:
     boxes: dict[Identifier, list[RawBox]] = defaultdict(list)
     for place, annotation in _items(content, "annotations"):
-        title = f"annotation {annotation.get('id', place)}"
+        known = annotation.get("id")
+        title = f"annotation {known if isinstance(known, int | str) else place}"
         image = _identifier(annotation, "image_id", place)
         category = _identifier(annotation, "category_id", place)
         if image not in images:
@@ -146,7 +150,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def _short(value: object) -> str:
-    return "nothing" if value is None else repr(value)[:60]
+    return "nothing" if value is None else reprlib.repr(value)[:60]
 
 
 def _kind(value: object) -> str:

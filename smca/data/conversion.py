@@ -9,6 +9,7 @@ Boxes survive any chain of conversions to .001 pixels. Raises DataError for the 
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,20 +17,29 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 import yaml
 
+from smca.data.images import IMAGE_SUFFIXES
 from smca.data.layouts import Format
 from smca.data.reading import read_splits
 from smca.data.records import Record, Split
-from smca.errors import OutputError
+from smca.errors import DataError, OutputError
 from smca.files import claim_folder, write_atomically, write_json
 
 Step = Callable[[int, int], object]
+LONGEST_STEM = 100
+NO_NAME = re.compile(r"[^\w .,+()\[\]@#=-]|^[\s.-]+|[\s.]+$")
 
 
 def convert(
     data: Path, out: Path, to: Format, format: Format | None = None, strict: bool = False, step: Step | None = None
 ) -> list[str]:
     """Write every split of `data` to `out`; returns a line for each split, and for all that was skipped or changed."""
-    splits = read_splits(data, strict=strict, format=format)
+    return write_splits(read_splits(data, strict=strict, format=format), out, to, step)
+
+
+def write_splits(splits: Sequence[Split], out: Path, to: Format, step: Step | None = None) -> list[str]:
+    """The same of splits with the same classes."""
+    if to == "voc" and not any(len(record.labels) for split in splits for record in split.records):
+        raise DataError("there is no box in any image, and VOC has no other place for the names of classes")
     claim_folder(out)
     total, done, lines, taken = sum(len(split.records) for split in splits), 0, [], set[str]()
     for split in splits:
@@ -49,18 +59,20 @@ def convert(
 
 
 def _copied(image: Path, folder: Path, taken: set[str]) -> str:
-    """The name of the copy: the picture's own or, where its stem is taken, that with a number."""
-    stem, count = image.stem, 1
+    """The name of the copy: the picture's own, as any list and system can hold it, with a number where it is taken."""
+    own = NO_NAME.sub("_", image.stem[:LONGEST_STEM])
+    suffix = image.suffix if image.suffix.lower() in IMAGE_SUFFIXES else ".jpg"  # a reader of folders goes by it
+    stem, count = own, 1
     while stem.lower() in taken:
         count += 1
-        stem = f"{image.stem}-{count}"
+        stem = f"{own}-{count}"
     taken.add(stem.lower())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(image, folder / f"{stem}{image.suffix}")
+        shutil.copyfile(image, folder / f"{stem}{suffix}")
     except OSError as error:
         raise OutputError(f"cannot copy {image} to {folder}: {error.strerror or error}") from error
-    return f"{stem}{image.suffix}"
+    return f"{stem}{suffix}"
 
 
 def _write_coco(split: Split, files: Sequence[str], out: Path) -> str:

@@ -1,17 +1,19 @@
-"""Images: any file Pillow reads -> uint8 tensor [3, height, width], RGB, 0..255, turned as its EXIF
+"""Images: files of the usual formats -> uint8 tensor [3, height, width], RGB, 0..255, turned as its EXIF
 orientation says.
 
 Grey is repeated over the channels, 16-bit grey is scaled to 8 bits, transparency is laid over white, of an
 animation the first frame is taken. Raises DataError, naming file and reason, for what cannot be decoded
 completely, for images beyond Pillow's limit against decompression bombs (about 179 million pixels), and for
-floating-point images.
+floating-point images. Only `FORMATS` are tried: others that Pillow knows start programs or fetch files. What is no
+regular file (a pipe, a device) is not opened.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import os
-import struct
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ from smca.errors import DataError
 from smca.sizes import ImageSize
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError, DataError)
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # as Pillow calls them
 _QUARTER_TURNS = (5, 6, 7, 8)
 _JPEG_END, _PNG_END = b"\xff\xd9", b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -53,9 +55,9 @@ def read_header(path: Path) -> ImageHeader:
         return ImageHeader(ImageSize(height=image.height, width=image.width), orientation)
 
 
-def stored_size(content: bytes, formats: tuple[str, ...]) -> ImageSize:
-    """The size that an image's first bytes promise, of one of some formats by Pillow's names. Decodes nothing."""
-    with _opened(content, formats=formats) as image:
+def stored_size(content: bytes) -> ImageSize:
+    """The size that an image's first bytes promise. Decodes nothing."""
+    with _opened(content) as image:
         return ImageSize(height=image.height, width=image.width)
 
 
@@ -70,14 +72,9 @@ def check_image(path: Path) -> ImageHeader:
     return header
 
 
-def load_image(
-    source: Path | str | bytes, name: str | None = None, formats: tuple[str, ...] | None = None
-) -> torch.Tensor:
-    """Decode a file, or the bytes of one.
-
-    name: what to call it in an error, by default its path; formats: Pillow's names, None for all it reads.
-    """
-    with _opened(source, name, formats) as image:
+def load_image(source: Path | str | bytes, name: str | None = None) -> torch.Tensor:
+    """Decode a file, or the bytes of one; name: what to call it in an error, by default its path."""
+    with _opened(source, name) as image:
         return to_tensor(image)
 
 
@@ -102,21 +99,36 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(((levels + 128) // 257).astype(np.uint8)).convert("RGB")
 
 
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow knows."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 @contextmanager
-def _opened(
-    source: Path | str | bytes, called: str | None = None, formats: tuple[str, ...] | None = None
-) -> Iterator[Image.Image]:
+def _opened(source: Path | str | bytes, called: str | None = None) -> Iterator[Image.Image]:
     """Open an image; whatever goes wrong with it inside the block becomes a DataError."""
     name = "image" if isinstance(source, bytes) and called is None else f"image {called or source}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
+            with Image.open(_checked(source), formats=_formats()) as image:
                 yield image
     except FileNotFoundError as error:
         raise DataError(f"{name} does not exist") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{name} cannot be read: not an image, or of an unknown format") from error
-    except _BROKEN as error:
+    except Exception as error:  # a decoder of broken bytes raises anything
         reason = " ".join(str(error.strerror if isinstance(error, OSError) and error.strerror else error).split())
-        raise DataError(f"{name} cannot be read: {reason}") from error
+        raise DataError(f"{name} cannot be read: {reason or type(error).__name__}") from error
+
+
+def _checked(source: Path | str | bytes) -> Path | io.BytesIO:
+    """What Pillow may open: to open a pipe would wait for somebody to write."""
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    path = Path(source)
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise DataError("it is no regular file")
+    return path

@@ -20,10 +20,11 @@ from typing import overload
 
 import numpy as np
 
-from smca.errors import DataError
+from smca.errors import UNPRINTABLE, DataError, printable
 from smca.sizes import ImageSize
 
 Identifier = int | str
+LONGEST = 300  # signs of a finding that is shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +123,7 @@ class Findings:
         for kind in fields(self):
             cases: list[str] = getattr(self, kind.name)
             if cases:
-                shown = cases[:examples] + ["..."] * (len(cases) > examples)
+                shown = [printable(case, LONGEST) for case in cases[:examples]] + ["..."] * (len(cases) > examples)
                 lines.append(f"{len(cases)} {_MEANING[kind.name]}: {'; '.join(shown)}")
         return lines
 
@@ -150,6 +151,9 @@ class Split:
     findings: Findings = field(default_factory=Findings)
 
     def __post_init__(self) -> None:
+        for name in self.class_names:
+            if not name.strip() or UNPRINTABLE.search(name):
+                raise DataError(f"{self.name}: a class is called {name[:60]!r}; allowed: a text of printable signs")
         object.__setattr__(self, "records", PackedRecords(self.records))
 
     def aligned(self, class_names: tuple[str, ...], category_ids: tuple[Identifier, ...]) -> Split:
@@ -160,13 +164,14 @@ class Split:
             return self
         if self.class_names == class_names:
             return replace(self, category_ids=category_ids)
-        missing = [name for name in self.class_names if name not in class_names]
+        known = {name: label for label, name in reversed(list(enumerate(class_names)))}
+        missing = [name for name in self.class_names if name not in known]
         if missing:
             raise DataError(
                 f"{self.name} has categories that are not among the {len(class_names)} known ones: "
                 f"found {_listed(missing)}, allowed {_listed(class_names)}"
             )
-        labels = np.array([class_names.index(name) for name in self.class_names], dtype=np.int64)
+        labels = np.array([known[name] for name in self.class_names], dtype=np.int64)
         records = [replace(record, labels=labels[record.labels]) for record in self.records]
         return replace(self, records=records, class_names=class_names, category_ids=category_ids)
 

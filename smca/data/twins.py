@@ -10,7 +10,7 @@ hash" of image search.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,20 +25,16 @@ NEAR = 6.0
 FLAT = 3.0
 
 
-def twins(paths: Sequence[Path], step: Callable[[int, int], object] | None = None) -> list[tuple[int, int]]:
+def twins(thumbnails: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """Pairs of indices i < j of pictures that look alike; of many alike each stands with the one before it."""
-    thumbnails = []
-    for number, path in enumerate(paths, 1):
-        thumbnails.append(_thumbnail(path))
-        if step is not None:
-            step(number, len(paths))
     grey = np.array(thumbnails, np.int16).reshape(-1, SIDE, SIDE + 1)
     bits = np.packbits((grey[:, :, 1:] > grey[:, :, :-1]).reshape(len(grey), SIDE * SIDE), axis=1)
     textured = np.flatnonzero(grey.std(axis=(1, 2)) > FLAT)
     return [pair for pair in _candidates(bits, textured) if _alike(*pair, bits, grey)]
 
 
-def _thumbnail(path: Path) -> np.ndarray:
+def thumbnail(path: Path) -> np.ndarray:
+    """A picture as `twins` sees it; DataError where it cannot be decoded."""
     image = Image.fromarray(load_image(path).permute(1, 2, 0).numpy()).convert("L")
     return np.asarray(image.resize((SIDE + 1, SIDE), Image.Resampling.BOX))
 

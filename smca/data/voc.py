@@ -23,6 +23,7 @@ from defusedxml.ElementTree import ParseError, parse
 from smca.data.building import RawBox, build_record, check_lost, find_image
 from smca.data.records import Findings, Record, Split
 from smca.errors import DataError
+from smca.files import is_file
 from smca.sizes import ImageSize
 
 FOLDERS = ("JPEGImages", "images", "Annotations", "")
@@ -38,6 +39,8 @@ class VocSource:
 
     def read(self, name: str, strict: bool) -> Split:
         """Read all annotations, for the classes, and look for the images of the set."""
+        if not self.names:
+            raise DataError(f"{self.root}: the set {name} names no image, at least one is needed")
         trees = {file.stem: _parsed(file) for file in sorted((self.root / "Annotations").glob("*.xml"))}
         classes = tuple(sorted({_text(item, "name", stem) for stem, tree in trees.items() for item in _objects(tree)}))
         labels = {known: label for label, known in enumerate(classes)}
@@ -63,7 +66,7 @@ class VocSource:
 
     def _picture(self, stem: str, tree: Element) -> str:
         stated = Path((tree.findtext("filename") or stem).strip().replace("\\", "/")).name
-        if any((self.root / folder / stated).is_file() for folder in FOLDERS):
+        if any(is_file(self.root / folder / stated) for folder in FOLDERS):
             return stated
         own = (path for folder in FOLDERS[:2] for path in sorted((self.root / folder).glob("*")) if path.stem == stem)
         return next((path.name for path in own), stated)
@@ -89,13 +92,15 @@ def _names(file: Path, annotations: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {file}: {error}") from error
     names = (line.strip() for line in lines if line.strip())
-    return tuple(name if (annotations / f"{name}.xml").is_file() else name.split()[0] for name in names)
+    return tuple(name if is_file(annotations / f"{name}.xml") else name.split()[0] for name in names)
 
 
 def _parsed(file: Path) -> Element:
+    if not file.is_file():
+        raise DataError(f"{file} is no file")
     try:
         tree = parse(file).getroot()
-    except (ParseError, DefusedXmlException, ValueError, OSError) as error:
+    except (ParseError, DefusedXmlException, ValueError, LookupError, OSError) as error:
         raise DataError(f"{file} cannot be read as XML: {error}") from error
     if tree is None or tree.tag != "annotation":
         raise DataError(f"{file}: expected an <annotation>, found <{'' if tree is None else tree.tag}>")

@@ -9,6 +9,8 @@ are all of `names`. Raises DataError, one line naming file and line, for what ca
 
 from __future__ import annotations
 
+import os
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from smca.data.building import RawBox, build_record, check_lost, find_image
 from smca.data.images import IMAGE_SUFFIXES, ImageHeader
 from smca.data.records import Findings, Record, Split
 from smca.errors import DataError
+from smca.files import is_file, is_folder
 from smca.sizes import ImageSize
 
 KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -49,10 +52,13 @@ class YoloSource:
     def _images(self, place: str) -> Iterator[Path]:
         path = self._found(place)
         if path.is_dir():
-            yield from (file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+            try:
+                yield from [file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES]
+            except OSError as error:
+                raise DataError(f"{self.file}: cannot look through {path}: {error.strerror or error}") from error
         else:
             for _, line in _lines(path):
-                yield path.parent / line if (path.parent / line).exists() else self.file.parent / self.base / line
+                yield path.parent / line if is_file(path.parent / line) else self.file.parent / self.base / line
 
     def _found(self, place: str) -> Path:
         """As written from data.yaml's folder and its `path`, or from there without the "../" that Roboflow adds."""
@@ -61,9 +67,17 @@ class YoloSource:
             inside = inside[3:]
         candidates = [root / self.base / place, root / place, root / inside]
         for candidate in candidates:
-            if candidate.is_dir() or (candidate.is_file() and candidate.suffix == ".txt"):
+            if is_file(candidate) and candidate.suffix == ".txt":
                 return candidate
+            if is_folder(candidate):
+                return self._inside(candidate)
         raise DataError(f"{self.file}: no folder or .txt file at {place}, looked in {candidates[0]}")
+
+    def _inside(self, folder: Path) -> Path:
+        """Not one that holds all of the data set, such as "/": a search there would not end."""
+        if folder.resolve() in self.file.parent.resolve().parents:
+            raise DataError(f"{self.file}: images lie in a folder of theirs, found {folder}, which is above data.yaml")
+        return folder
 
     def _record(self, image: Path, indices: list[int], findings: Findings) -> Record | None:
         found = find_image(image.name, [image.parent], findings)
@@ -92,8 +106,11 @@ def find_yolo(data: Path, split: str) -> YoloSource | None:
         return None
     places = place if isinstance(place, list) else [place]
     if not all(isinstance(one, str) for one in places):
-        raise DataError(f"{file}: {split} must be a folder or a list of folders, found {str(place)[:60]}")
-    return YoloSource(file, _names(content.get("names"), file), tuple(places), str(content.get("path") or ""))
+        raise DataError(f"{file}: {split} must be a folder or a list of folders, found {reprlib.repr(place)[:60]}")
+    base = content.get("path") or ""
+    if not isinstance(base, str):
+        raise DataError(f"{file}: path must be a folder, found {reprlib.repr(base)[:60]}")
+    return YoloSource(file, _names(content.get("names"), file), tuple(places), base)
 
 
 def label_file(image: Path) -> Path:
@@ -108,23 +125,27 @@ def label_file(image: Path) -> Path:
 def _content(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
+    except Exception as error:  # its tags of values (!!float "") raise anything
         raise DataError(f"{file} cannot be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise DataError(f"{file}: expected train, val and names, found {str(content)[:60]}")
+        raise DataError(f"{file}: expected train, val and names, found {reprlib.repr(content)[:60]}")
     return content
 
 
 def _names(names: object, file: Path) -> dict[int, str]:
     if isinstance(names, list):
         names = dict(enumerate(names))
-    if not isinstance(names, dict) or not names or not all(isinstance(index, int) for index in names):
-        raise DataError(f"{file}: names must be a list, or texts by whole number, found {str(names)[:60]}")
-    return {index: str(name) for index, name in names.items()}
+    if not isinstance(names, dict) or not names or not all(type(index) is int for index in names):
+        raise DataError(f"{file}: names must be a list, or texts by whole number, found {reprlib.repr(names)[:60]}")
+    if wrong := [name for name in names.values() if isinstance(name, dict | list | set)]:
+        raise DataError(f"{file}: a name must be a text, found {reprlib.repr(wrong[0])[:60]}")
+    return {index: str(name).strip() for index, name in names.items()}
 
 
 def _lines(file: Path) -> list[tuple[int, str]]:
     """Lines with something on them, by number."""
+    if not is_file(file):
+        raise DataError(f"cannot read {file}: it is no file")
     try:
         lines = enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1)
         return [(number, line.strip()) for number, line in lines if line.strip()]
@@ -133,7 +154,7 @@ def _lines(file: Path) -> list[tuple[int, str]]:
 
 
 def _boxes(file: Path, labels: dict[int, int], header: ImageHeader, findings: Findings) -> Iterator[RawBox]:
-    for number, line in _lines(file) if file.exists() else []:
+    for number, line in _lines(file) if os.path.lexists(file) else []:
         place = f"{file.name} line {number}"
         index, *values = _numbers(line, place)
         if index not in labels:

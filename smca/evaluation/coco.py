@@ -126,7 +126,7 @@ def ground_truth(split: Split) -> COCO:
     corners = np.concatenate([np.zeros((0, 4)), *(record.boxes for record in records)])
     return COCO.from_arrays(
         images=[
-            {"id": i, "file_name": record.path.name, "height": record.size.height, "width": record.size.width}
+            {"id": i, "file_name": str(i), "height": record.size.height, "width": record.size.width}
             for i, record in enumerate(records, 1)
         ],
         categories=[{"id": k + 1, "name": str(k)} for k in range(len(split.class_names))],

@@ -48,13 +48,30 @@ class ExportedModel(PreTrainedModel):
         """Logits and boxes as those of the model that was exported."""
         sides = self.manifest.sides
         if not sides.one_size:
-            logits, boxes = self.runtime(*fitted(pixel_values, pixel_mask, sides))
+            logits, boxes = self._answer(pixel_values, pixel_mask)
             return SmcaObjectDetectionOutput(logits=logits, pred_boxes=boxes)
         groups = list(by_size(pixel_values, pixel_mask))
         order = torch.tensor([image for images, _ in groups for image in images]).argsort()
-        found = [self.runtime(*fitted(pixels, None, sides)) for _, pixels in groups]
+        found = [self._answer(pixels, None) for _, pixels in groups]
         logits, boxes = (torch.cat(parts)[order] for parts in zip(*found, strict=True))
         return SmcaObjectDetectionOutput(logits=logits, pred_boxes=boxes)
+
+    def _answer(self, pixels: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the runtime says; ModelError where the graph fails or answers otherwise than a detector does."""
+        try:
+            logits, boxes = self.runtime(*fitted(pixels, mask, self.manifest.sides))
+        except Exception as error:
+            raise ModelError(f"{self.name_or_path} fails on an image: {' '.join(str(error).split())[:300]}") from error
+        wanted = (len(pixels), logits.shape[1] if logits.ndim == 3 else 1)
+        shapes = tuple(logits.shape), tuple(boxes.shape)
+        classes = self.manifest.config.class_outputs
+        if shapes != ((*wanted, classes), (*wanted, 4)) or not (
+            logits.is_floating_point() and boxes.is_floating_point()
+        ):
+            raise ModelError(
+                f"{self.name_or_path} answers {shapes[0]} and {shapes[1]}; allowed: {classes} classes, boxes"
+            )
+        return logits, boxes
 
     def predict(
         self, images: Sequence[ImageSource], threshold: float | None = None, tile: int | bool = False

@@ -16,6 +16,7 @@ from transformers import AutoConfig
 
 from smca.comparison.peers.configuration import PeerConfig
 from smca.errors import ModelError
+from smca.inference.preprocessing import processor_from
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.image_processing import SmcaImageProcessor
 
@@ -33,7 +34,6 @@ NAMES = (
     "sides",
 )
 ELSEWHERE = ("id2label", "label2id", "threshold", "model_type")  # of a configuration, said by names of their own
-LONGEST_SIDE = 20_000
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,12 @@ class Manifest:
             found = own["format_version"][:20]
             raise ModelError(f"{file} has smca.format_version '{found}'; this version reads: {FORMAT_VERSION}")
         try:
-            return cls(_config(own), _processor(own["preprocessing"]), _precision(own["precision"]), _sides(own))
+            return cls(
+                _config(own),
+                processor_from(json.loads(own["preprocessing"])),
+                _precision(own["precision"]),
+                _sides(own),
+            )
         except Exception as error:
             raise ModelError(f"the metadata of {file} is broken: {' '.join(str(error).split())[:300]}") from error
 
@@ -110,19 +115,6 @@ def _config(own: Mapping[str, str]) -> SmcaConfig:
         threshold=threshold,
     )
     return cast(SmcaConfig, config)  # as both types are
-
-
-def _processor(text: str) -> SmcaImageProcessor:
-    """The processor, with sizes that fit into memory and numbers that do not divide by zero."""
-    content = _mapping({"preprocessing": text}, "preprocessing")
-    sides = {name: content["size"][name] for name in ("shortest_edge", "longest_edge")}
-    if not all(isinstance(side, int) and 1 <= side <= LONGEST_SIDE for side in sides.values()):
-        raise ValueError(f"smca.preprocessing has the sizes {sides}; allowed: 1 to {LONGEST_SIDE}")
-    for name in ("image_mean", "image_std"):
-        values = [float(value) for value in content[name]]
-        if len(values) != 3 or not all(abs(value) < 1e6 for value in values) or (name[-3:] == "std" and 0 in values):
-            raise ValueError(f"smca.preprocessing has {name} {content[name]}; allowed: three numbers")
-    return cast(SmcaImageProcessor, SmcaImageProcessor.from_dict(content))
 
 
 def _precision(text: str) -> ExportPrecision:

@@ -39,6 +39,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     tensors = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{path} holds no tensors by name, only {', '.join(map(str, list(found)[:5])) or 'nothing'}")
+    if odd := [key for key, value in tensors.items() if not _is_plain(value)]:
+        raise WeightsError(f"{path} holds {odd[0]} as {_kind(tensors[odd[0]])}; allowed: real numbers, stored densely")
     arguments = found.get("args")
     return Checkpoint(tensors, vars(arguments) if isinstance(arguments, Namespace) else {})
 
@@ -53,6 +55,15 @@ def _read(path: Path) -> Any:
             return torch.load(path, "cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(f"cannot read weights from {path}: {_reason(error)}") from error
+
+
+def _is_plain(value: Tensor) -> bool:
+    dense = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+    return dense and value.dtype != torch.bool and not value.is_complex()
+
+
+def _kind(value: Tensor) -> str:
+    return f"{value.dtype}, {value.layout}, on {value.device}".replace("torch.", "")
 
 
 def _beginning(path: Path) -> bytes:

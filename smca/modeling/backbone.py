@@ -66,11 +66,14 @@ def _plain(config: SmcaConfig) -> Trunk:
 
 
 def _resnet(config: SmcaConfig) -> Trunk:
-    model = torchvision.models.get_model(
-        config.backbone,
-        norm_layer=NORMS[config.backbone_norm],
-        replace_stride_with_dilation=[False, False, config.dilation],
-    )
+    try:
+        model = torchvision.models.get_model(
+            config.backbone,
+            norm_layer=NORMS[config.backbone_norm],
+            replace_stride_with_dilation=[False, False, config.dilation],
+        )
+    except NotImplementedError as error:
+        raise ConfigurationError(f"backbone '{config.backbone}' with dilation=True: {error}") from error
     network = cast(ResNet, model)  # as all of RESNETS are
     width = network.fc.in_features
     body = IntermediateLayerGetter(network, {"layer2": "c3", "layer3": "c4", "layer4": "c5"})

@@ -7,6 +7,7 @@ DETR. Defaults are the paper's multi-scale model (R50, C4/C5/C6, encoder 2 intra
 Raises `ValueError` (wrapped by transformers' strict dataclasses) naming what was found and what is allowed.
 """
 
+import itertools
 import math
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +19,16 @@ from smca.errors import ConfigurationError, nearest
 LEVELS = ("c3", "c4", "c5", "c6")
 BLOCKS = ("intra", "multi", "depthwise")
 LIMIT = 100_000
+MOST = {
+    "d_model": 8192,
+    "num_heads": 1024,
+    "ffn_dim": 65_536,
+    "decoder_layers": 100,
+    "num_queries": 20_000,
+    "centre_layers": 100,
+    "query_groups": 100,
+}
+MOST_LAYERS, WIDEST, MOST_WEIGHTS = 100, 8192, 2_000_000_000
 _ALSO_ACCEPTED = {
     "num_labels",
     "name_or_path",
@@ -144,17 +155,11 @@ class SmcaConfig(PreTrainedConfig):
 
     def validate_sizes(self) -> None:
         """Counts are positive and bounded, so that a stranger's config cannot ask for all the memory."""
-        for name in (
-            "d_model",
-            "num_heads",
-            "ffn_dim",
-            "decoder_layers",
-            "num_queries",
-            "centre_layers",
-            "query_groups",
-        ):
-            if not 1 <= getattr(self, name) <= LIMIT:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 to {LIMIT}")
+        for name, most in MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 to {most}")
+        if len(self.encoder) > MOST_LAYERS:
+            raise ValueError(f"encoder has {len(self.encoder)} blocks; allowed: up to {MOST_LAYERS}")
         heads = (self.num_heads, self.encoder_heads or self.num_heads)
         if min(heads) < 1 or any(self.d_model % count for count in (4, *heads)):
             raise ValueError(f"d_model is {self.d_model}; allowed: a multiple of 4 and of num_heads {heads}")
@@ -162,8 +167,25 @@ class SmcaConfig(PreTrainedConfig):
             raise ValueError(f"num_labels is {self.num_labels}; allowed: 1 to {LIMIT}")
         if self.backbone == "plain" and (len(self.backbone_widths), len(self.backbone_blocks)) != (5, 3):
             raise ValueError("backbone 'plain' wants five backbone_widths and three backbone_blocks")
-        if not all(1 <= width <= LIMIT for width in self.backbone_widths):
-            raise ValueError(f"backbone_widths is {self.backbone_widths}; allowed: 1 to {LIMIT} each")
+        if not all(1 <= width <= WIDEST for width in self.backbone_widths):
+            raise ValueError(f"backbone_widths is {self.backbone_widths}; allowed: 1 to {WIDEST} each")
+        if not all(0 <= count <= MOST_LAYERS for count in self.backbone_blocks):
+            raise ValueError(f"backbone_blocks is {self.backbone_blocks}; allowed: 0 to {MOST_LAYERS} each")
+        if self._about > MOST_WEIGHTS:
+            raise ValueError(f"the sizes make a model of about {self._about:.1e} weights; allowed: {MOST_WEIGHTS:.1e}")
+
+    @property
+    def _about(self) -> int:
+        """How many weights there will be, but for the small ones and a library's backbone."""
+        layers = (len(self.encoder) + self.decoder_layers) * self.d_model * (8 * self.d_model + 2 * self.ffn_dim)
+        tables = (2 * self.num_queries * self.query_groups + self.class_outputs) * self.d_model
+        centres = self.centre_layers * self.d_model**2
+        if self.backbone != "plain":
+            return layers + tables + centres
+        widths = (3, *self.backbone_widths)
+        blocks = zip(self.backbone_widths[2:], self.backbone_blocks, strict=True)
+        strided = sum(9 * one * other for one, other in itertools.pairwise(widths))
+        return layers + tables + centres + strided + sum(18 * count * width**2 for width, count in blocks)
 
     def validate_amounts(self) -> None:
         """Probabilities, weights and scales are finite and in their range."""
@@ -175,6 +197,10 @@ class SmcaConfig(PreTrainedConfig):
         for name in ("class_weight", "box_weight", "giou_weight", "no_object_weight", "frozen_stages"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed: 0 or more")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold is {self.threshold}; allowed: 0 to 1")
+        if not all(0 <= factor < math.inf for factor in self.level_factors or ()):
+            raise ValueError(f"level_factors is {self.level_factors}; allowed: 0 or more each")
 
     @property
     def class_outputs(self) -> int:

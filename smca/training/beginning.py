@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 
 from smca.errors import WeightsError
 from smca.files import read_json
-from smca.inference.loading import PARTS, load
+from smca.inference.loading import load
+from smca.inference.model_folder import PARTS
 from smca.interchange.checkpoint import Checkpoint, read_checkpoint
 from smca.interchange.convert import converted
 

@@ -16,12 +16,13 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoConfig
 
 from smca.comparison.peers.backbone import whole_images
 from smca.comparison.peers.model import PeerForObjectDetection
 from smca.errors import ConfigurationError, ModelError
 from smca.inference.exported import is_exported, manifest_of
+from smca.inference.model_folder import PARTS as FILES
+from smca.inference.model_folder import read_config, read_processor
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
@@ -144,15 +145,9 @@ def _configuration(target: str) -> tuple[SmcaConfig, ImageSize]:
 
 
 def _of_folder(path: Path) -> tuple[SmcaConfig, ImageSize]:
-    try:
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
-        has_processor = (path / "preprocessor_config.json").is_file()
-        processor = SmcaImageProcessor.from_pretrained(path, local_files_only=True) if has_processor else None
-    except Exception as error:
-        raise ModelError(f"{path} cannot be read as a model: {' '.join(str(error).split())}") from error
-    if not isinstance(config, SmcaConfig):
-        raise ModelError(f"{path} holds a model of type '{config.model_type}'; allowed: '{SmcaConfig.model_type}'")
-    size = (processor or SmcaImageProcessor.suited_to(config)).size
+    config = read_config(path)
+    processor = read_processor(path) if (path / FILES[2]).is_file() else SmcaImageProcessor.suited_to(config)
+    size = processor.size
     return config, _four_to_three(size["shortest_edge"], size["longest_edge"])
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from smca.data.reading import read_data
 from tests.cli.conftest import Smca
+from tests.damage.pictures import broken
 from tests.test_doctor import write
 
 
@@ -30,6 +31,16 @@ def test_check_reports_and_repairs(smca: Smca, data: Path, tmp_path: Path) -> No
     repaired = read_data(tmp_path / "fixed")
     assert repaired.train.findings.total == 0
     assert repaired.train.records[0].boxes.tolist() == [[0, 0, 30, 30], [100, 80, 160, 120]]
+
+
+def test_a_picture_broken_in_its_middle_is_counted_and_left_out_of_the_repair(smca: Smca, data: Path) -> None:
+    (data / "images" / "train1.png").write_bytes(broken("a JPEG without tables"))
+    assert len(read_data(data).train.records) == 2
+    status, said, _ = smca("data", "check", data, "--fix", "fixed")
+    assert status == 0
+    assert "train: 1 images cannot be read, skipped: image" in said
+    assert "train: 1 images, 2 boxes" in said
+    assert [record.path.name for record in read_data("fixed").train.records] == ["train0.png"]
 
 
 @pytest.mark.parametrize("to", ["coco", "voc", "yolo"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -255,6 +256,38 @@ def test_pictures_of_one_name_are_all_kept(write_coco: CocoWriter, tmp_path: Pat
     paths = [record.path for split in (data.train, data.val) for record in split.records]
     assert len({str(path).lower() for path in paths}) == 4
     assert sorted(len(record.labels) for record in data.train.records) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_copies_have_names_that_every_list_can_hold(write_coco: CocoWriter, tmp_path: Path, to: Format) -> None:
+    names = ["a\nb.png", " c .png", "--d.png", os.fsdecode(b"caf\xe9.png"), "x" * 250 + ".png", "größe (1).png"]
+    write_coco(images=[{"id": i, "file_name": name} for i, name in enumerate(names)], annotations=[annotation()])
+    (tmp_path / "images" / "e").write_bytes((tmp_path / "images" / names[0]).read_bytes())
+    content = json.loads((tmp_path / "train.json").read_text())
+    content["images"].append({"id": 9, "file_name": "e"})
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    convert(tmp_path, tmp_path / "out", to)
+    found = sorted(record.path.name for record in read_split(tmp_path / "out", "train").records)
+    assert found == sorted(["_d.png", "_c_.png", "a_b.png", "caf_.png", "e.jpg", "größe (1).png", "x" * 100 + ".png"])
+
+
+def test_voc_needs_a_box_for_the_names_of_its_classes(write_coco: CocoWriter, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no box in any image"):
+        convert(write_coco(), tmp_path / "out", "voc")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["/", "..", "../.."])
+def test_yolo_does_not_look_through_all_that_is_above(tmp_path: Path, place: str) -> None:
+    write_yolo(tmp_path / "a" / "b", None, f"train: {place}\nnames: [cat]\n")
+    with pytest.raises(DataError, match=r"which is above data\.yaml"):
+        read_split(tmp_path / "a" / "b", "train")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "\x1b[2J", "\ud800"])
+def test_classes_have_names_that_can_be_shown(write_coco: CocoWriter, name: str) -> None:
+    with pytest.raises(DataError, match=r"allowed: a text of printable|name must be a text"):
+        read_split(write_coco(categories=[{"id": 1, "name": name}]), "train")
 
 
 def test_an_output_folder_in_use_is_refused(write_coco: CocoWriter, tmp_path: Path) -> None:

@@ -62,6 +62,32 @@ def test_predicts_what_the_model_predicts(
         assert all(side % sides.multiple == 0 for side in shape[2:])
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((torch.zeros(1, 12, 3), torch.zeros(1, 12, 5)), "answers"),
+        ((torch.zeros(1, 12, 7), torch.zeros(1, 12, 4)), "allowed: 3 classes"),
+        ((torch.zeros(12, 3), torch.zeros(12, 4)), "answers"),
+        ((torch.zeros(1, 12, 3, dtype=torch.int64), torch.zeros(1, 12, 4)), "answers"),
+        (RuntimeError("Non-zero\nstatus"), "fails on an image: Non-zero status"),
+    ],
+)
+def test_a_graph_that_is_no_detector_is_one_line(
+    answer: tuple[Tensor, Tensor] | Exception, said: str, model: SmcaForObjectDetection, model_folder: Path
+) -> None:
+    class Foreign(InMemory):
+        def __call__(self, pixels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    file, runtime = opened(model, model_folder, Sides())
+    file.runtime = Foreign(model, runtime.texts)
+    with pytest.raises(ModelError, match=said) as caught:
+        file.predict([np.zeros((40, 50, 3), np.uint8)], 0.0)
+    assert "\n" not in str(caught.value)
+
+
 def test_images_of_one_size_go_together(model: SmcaForObjectDetection, model_folder: Path) -> None:
     file, runtime = opened(model, model_folder, Sides(1, 1, one_size=True))
     pixels, mask = torch.randn(3, 3, 64, 96), torch.ones(3, 64, 96, dtype=torch.long)

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from smca.errors import DeviceError, ModelError
-from smca.inference.loading import PARTS, class_names, load, pick_device, processor_of
+from smca.inference.loading import class_names, load, pick_device, processor_of
+from smca.inference.model_folder import PARTS
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
@@ -65,18 +66,21 @@ def test_missing_part_is_named(copy: Path, part: str) -> None:
         load(copy)
 
 
-@pytest.mark.parametrize("part", PARTS[:2])
-def test_broken_part_is_one_line(copy: Path, part: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [(PARTS[0], "is not valid JSON"), (PARTS[1], "cannot be loaded"), (PARTS[2], "is not valid JSON")],
+)
+def test_broken_part_is_one_line(copy: Path, part: str, message: str) -> None:
     (copy / part).write_text("{broken")
-    with pytest.raises(ModelError, match="cannot be loaded") as caught:
-        load(copy)
+    with pytest.raises(ModelError, match=message) as caught:
+        processor_of(load(copy))
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_model_type(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | {"model_type": "nothing"}))
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="type 'nothing'; allowed: smca, smca-peer"):
         load(copy)
 
 

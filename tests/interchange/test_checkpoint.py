@@ -74,6 +74,21 @@ def test_what_is_no_checkpoint_is_said_in_one_line(name: str, write: Any, messag
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("odd", "kind"),
+    [
+        (torch.ones(2, 3, dtype=torch.bool), "bool, strided"),
+        (torch.ones(2, 3, dtype=torch.complex64), "complex64, strided"),
+        (torch.eye(3).to_sparse(), "float32, sparse_coo"),
+        (torch.ones(2, 3, device="meta"), "on meta"),
+    ],
+)
+def test_tensors_that_are_no_plain_numbers_are_refused(odd: torch.Tensor, kind: str, tmp_path: Path) -> None:
+    torch.save({"model": {**WEIGHTS, "b": odd}}, tmp_path / "c.pth")
+    with pytest.raises(WeightsError, match=f"holds b as .*{kind}.*; allowed: real numbers"):
+        read_checkpoint(tmp_path / "c.pth")
+
+
 @pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
 def test_a_pickle_that_needs_more_is_refused_unread(save: Any, tmp_path: Path) -> None:
     save({"model": WEIGHTS if save is torch.save else {}, "args": Harmful(tmp_path / "harm")}, tmp_path / "c.pth")

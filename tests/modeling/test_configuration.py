@@ -132,6 +132,11 @@ def test_every_combination_survives_save_and_load(
         ("backbone_widths", (1, 2), "five backbone_widths"),
         ("backbone_widths", (4, 8, 0, 8, 8), "1 to"),
         ("num_labels", 0, "1 to"),
+        ("decoder_layers", 101, "1 to 100"),
+        ("encoder", ("intra",) * 101, "up to 100"),
+        ("backbone_blocks", (1, 101, 1), "0 to 100 each"),
+        ("threshold", math.nan, "0 to 1"),
+        ("level_factors", (1.0, math.nan, 1.0), "0 or more"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(switch: str, value: Any, expected: str) -> None:
@@ -160,6 +165,11 @@ def test_an_unusable_backbone_is_one_clear_line(backbone: str, expected: str) ->
         Backbone(small_config(backbone=backbone, backbone_norm="frozen"))
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_cannot_be_dilated_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"'resnet18' with dilation=True"):
+        Backbone(small_config(backbone="resnet18", dilation=True))
 
 
 @pytest.mark.parametrize("switches", [{"backbone_norm": "layer"}, {"backbone_norm": "frozen", "dilation": True}])

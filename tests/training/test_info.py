@@ -111,11 +111,11 @@ def test_a_folder_has_its_own_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("config.json", "{", "not a valid JSON file"),
-        ("config.json", "[1]", "cannot be read as a model"),
-        ("config.json", json.dumps({"model_type": "detr"}), "a model of type 'detr'; allowed: 'smca'"),
+        ("config.json", "{", "not valid JSON"),
+        ("config.json", "[1]", "not a JSON object"),
+        ("config.json", json.dumps({"model_type": "detr"}), "a model of type 'detr'; allowed: smca"),
         ("config.json", json.dumps({"model_type": "smca", "d_model": 30}), "d_model is 30"),
-        ("preprocessor_config.json", "{", "cannot be read as a model"),
+        ("preprocessor_config.json", "{", "not valid JSON"),
     ],
 )
 def test_a_folder_that_is_no_model_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ stride-2 convolution on C5; one level for the peers that have one); `len(encoder
 `num_heads`, `ffn_dim`, `decoder_layers`, `num_queries`, `dropout` as named. Raises as SmcaConfig does.
 """
 
+import math
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 
-from smca.modeling.configuration import SmcaConfig
+from smca.modeling.configuration import MOST, WIDEST, SmcaConfig
 
 PeerName = Literal[
     "conditional-detr",
@@ -39,3 +40,11 @@ class PeerConfig(SmcaConfig):
     anchor_scale: float | int = 4.0
     pyramid_channels: int = 256
     candidates: int = 700
+
+    def validate_peer(self) -> None:
+        """What peers alone have is bounded too."""
+        if not 0 < self.anchor_scale < math.inf:
+            raise ValueError(f"anchor_scale is {self.anchor_scale}; allowed: above 0")
+        for name, most in (("pyramid_channels", WIDEST), ("candidates", MOST["num_queries"])):
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed: 1 to {most}")

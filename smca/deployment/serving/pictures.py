@@ -1,6 +1,5 @@
 """Uploaded bytes -> pixels, in two steps: what the header promises, and only if that is allowed the decoding.
 
-Only the formats that `smca predict` looks for are tried: others that Pillow reads start programs or fetch files.
 Raises RefusalError: 413 for too many pixels, 415 for what is not a picture or is a broken one.
 """
 
@@ -9,18 +8,16 @@ from __future__ import annotations
 from PIL import Image
 from torch import Tensor
 
-from smca.data.images import load_image, stored_size
+from smca.data.images import FORMATS, load_image, stored_size
 from smca.deployment.serving.limits import RefusalError
 from smca.deployment.serving.uploads import Upload
 from smca.errors import DataError
-
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def count_pixels(upload: Upload, most: int) -> int:
     """How many pixels a picture will have."""
     try:
-        size = stored_size(upload.content, FORMATS)
+        size = stored_size(upload.content)
     except DataError as error:
         if isinstance(error.__cause__, Image.DecompressionBombError):
             raise RefusalError(413, f"{upload.name} has too many pixels; allowed: {most}") from error
@@ -34,7 +31,7 @@ def count_pixels(upload: Upload, most: int) -> int:
 def decode(upload: Upload) -> Tensor:
     """Uint8 [3, height, width]."""
     try:
-        return load_image(upload.content, formats=FORMATS)
+        return load_image(upload.content)
     except DataError as error:
         raise _not_a_picture(upload, error) from error
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import re
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import PureWindowsPath
@@ -22,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from smca.deployment.serving.limits import FILES, Limits, RefusalError
 from smca.deployment.serving.watch import WHOLE
+from smca.errors import UNPRINTABLE
 
 FIELDS = 16
 LONGEST_NAME = 200
@@ -141,7 +141,7 @@ def _form(uploads: tuple[Upload, ...], fields: Mapping[str, Any]) -> Form:
 def plain_name(name: str | None) -> str:
     """The last part of a file's name as any system writes paths, without control characters; never empty."""
     last = PureWindowsPath((name or "").replace("\0", "")).name
-    return _short(re.sub(r"[\x00-\x1f\x7f\ud800-\udfff\u202a-\u202e\u2066-\u2069]", "", last)) or "image"
+    return _short(UNPRINTABLE.sub("", last)) or "image"
 
 
 def _short(text: str) -> str:
