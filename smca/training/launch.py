@@ -250,8 +250,7 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
             f"batch {plan.batch} is not a multiple of {processes} processes; allowed: {processes}, {2 * processes}, ..."
         )
     micro = max(size for size in range(1, min(plan.micro_batch, share) + 1) if share % size == 0)
-    device = pick_device(request.device)
-    cpu = device.type == "cpu"
+    cpu = (device := pick_device(request.device)).type == "cpu"
     return TrainingArguments(
         output_dir=str(folder.checkpoints),
         num_train_epochs=plan.epochs,

@@ -59,13 +59,14 @@ def break_gradient(trainer: DetectionTrainer, name: str) -> None:
     """What comes back to the module's output is infinite, always."""
 
     def spoilt(_: nn.Module, __: object, output: Tensor) -> None:
-        output.register_hook(lambda gradient: gradient * math.inf)
+        if output.requires_grad:
+            output.register_hook(lambda gradient: gradient * math.inf)
 
     part_of(trainer, name).register_forward_hook(spoilt)
 
 
 def test_the_module_whose_output_broke_is_named(scenes: Path, tmp_path: Path) -> None:
-    trainer = small_trainer(scenes, tmp_path / "checkpoints", "dropout=0.1")
+    trainer = small_trainer(scenes, tmp_path, "dropout=0.1")
     break_output(trainer, "decoder.layers.1.ffn.0", update=2)
     with pytest.raises(
         TrainingError, match=r"update 2 is not finite: output of decoder\.layers\.1\.ffn\.0 has"
@@ -83,7 +84,7 @@ def test_the_module_whose_output_broke_is_named(scenes: Path, tmp_path: Path) ->
 
 
 def test_the_module_whose_gradient_broke_is_named(scenes: Path, tmp_path: Path) -> None:
-    trainer = small_trainer(scenes, tmp_path / "checkpoints")
+    trainer = small_trainer(scenes, tmp_path)
     break_gradient(trainer, "encoder.blocks.0.norm1.0")
     with pytest.raises(TrainingError, match=r"gradient of the output of encoder\.blocks\.0\.norm1\.0"):
         trainer.train()
@@ -92,7 +93,7 @@ def test_the_module_whose_gradient_broke_is_named(scenes: Path, tmp_path: Path) 
 def test_a_loss_that_is_not_finite_counts_where_its_gradients_are(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = small_trainer(scenes, tmp_path / "checkpoints")
+    trainer = small_trainer(scenes, tmp_path)
     score = SetCriterion._score
 
     def infinite(*inputs: Any) -> tuple[Tensor, dict[str, Tensor]]:
@@ -100,12 +101,12 @@ def test_a_loss_that_is_not_finite_counts_where_its_gradients_are(
         return loss + math.inf, parts
 
     monkeypatch.setattr(SetCriterion, "_score", infinite)
-    with pytest.raises(TrainingError, match=r"update 1 is not finite: output of SmcaForObjectDetection has 1 infinity"):
+    with pytest.raises(TrainingError, match=r"update 1 is not finite: output of criterion has 1 infinity"):
         trainer.train()
 
 
 def test_broken_weights_end_a_run_that_may_skip(scenes: Path, tmp_path: Path) -> None:
-    trainer = small_trainer(scenes, tmp_path / "checkpoints", SKIP)
+    trainer = small_trainer(scenes, tmp_path, SKIP)
     with torch.no_grad():
         part_of(trainer, "decoder.norm").get_parameter("weight")[1] = math.inf
     with pytest.raises(TrainingError, match=r"weight of decoder\.norm has 1 infinity in 16 numbers.*beyond repair"):
@@ -113,7 +114,7 @@ def test_broken_weights_end_a_run_that_may_skip(scenes: Path, tmp_path: Path) ->
 
 
 def test_skipping_without_end_ends(scenes: Path, tmp_path: Path) -> None:
-    trainer = small_trainer(scenes, tmp_path / "checkpoints", SKIP)
+    trainer = small_trainer(scenes, tmp_path, SKIP)
     trainer.args.num_train_epochs = 20
     break_gradient(trainer, "encoder.blocks.0.norm1.0")
     with pytest.raises(TrainingError, match=r"update 11 is not finite.*beyond repair"):
@@ -125,9 +126,7 @@ def test_skipping_without_end_ends(scenes: Path, tmp_path: Path) -> None:
 def test_a_skipped_update_changes_nothing(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first of the micro-batches breaks, and with it the running statistics of batch norm."""
     spoil(monkeypatch, range(8))
-    trainer = small_trainer(
-        scenes, tmp_path / "checkpoints", SKIP, "averaging=0.9", "micro_batch=2", "backbone_norm=batch"
-    )
+    trainer = small_trainer(scenes, tmp_path, SKIP, "averaging=0.9", "micro_batch=2", "backbone_norm=batch")
     trainer.args.max_steps = 1
     trainer.create_optimizer_and_scheduler(4)
     before = state_of(trainer)
@@ -151,13 +150,13 @@ def test_a_run_that_skips_and_was_killed_ends_as_one_that_was_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spoil(monkeypatch)
-    options = {"epochs": 3, "precision": precision}
+    options = {"epochs": 2, "precision": precision}
     whole = launch.train(small_request(scenes, tmp_path / "whole", *overrides, SKIP, **options))
     parts = launch.train(small_request(scenes, tmp_path / "parts", *overrides, SKIP, **options))
-    (parts / "checkpoints" / "checkpoint-6" / "trainer_state.json").unlink()
+    (parts / "checkpoints" / "checkpoint-4" / "trainer_state.json").unlink()
     launch.resume(parts)
     found = rows(whole)
-    assert len({row["update"] for row in found}) == 3
+    assert len({row["update"] for row in found}) == 2
     assert [{**row, "files": None} for row in rows(parts)] == [{**row, "files": None} for row in found]
     one, other = (load_file(run / "last" / "model.safetensors") for run in (whole, parts))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
@@ -189,7 +188,7 @@ def test_float16_waits_for_its_scale_and_resumes_with_it(scenes: Path, tmp_path:
     def note(_: nn.Module, __: object, output: Tensor) -> None:
         kinds.add(output.dtype)
 
-    trainer = small_trainer(scenes, tmp_path / "checkpoints", "averaging=0.9", precision="fp16")
+    trainer = small_trainer(scenes, tmp_path, "averaging=0.9", precision="fp16")
     trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
     part_of(trainer, "encoder.blocks.0.value.0").register_forward_hook(note)
     trainer.create_optimizer_and_scheduler(4)
