@@ -36,7 +36,7 @@ NAMED = 3
 def require_finite(norm: Tensor, what: str) -> None:
     """Raise TrainingError unless the norm of a step's gradients is finite; for loops without a guard."""
     if not math.isfinite(norm):
-        raise TrainingError(f"{what}: the loss or its gradients are not finite; a lower learning rate may help")
+        raise TrainingError(f"{what}: the loss or its gradients are not finite; check the images, or lower --lr")
 
 
 class FiniteGuard(TrainerCallback):
@@ -54,6 +54,7 @@ class FiniteGuard(TrainerCallback):
         self._boxes: Tensor | None = None
         self._losses: list[Tensor] = []
         self._random: list[Tensor] = []
+        self._running: list[Tensor] = []
         self._statistics: list[Tensor] = []
         self._loss_before = torch.zeros(())
 
@@ -61,12 +62,17 @@ class FiniteGuard(TrainerCallback):
         """The micro-batches of the next update, and what their loss is divided by."""
         self._batches, self._boxes, self._losses = list(batches), boxes, []
 
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Find the running statistics, which a forward pass changes too."""
+        norms = [norm for norm in self.trainer.detector.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+        self._running = [value for norm in norms for value in norm.buffers()]
+
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Remember what the update starts from beside the weights: random numbers and running statistics."""
         self._random = [torch.get_rng_state()]
         if args.device.type == "cuda":
             self._random.append(torch.cuda.get_rng_state(args.device))
-        self._statistics = [value.clone() for value in self._running()]
+        self._statistics = [value.clone() for value in self._running]
         self._loss_before = self.trainer._tr_loss.clone()
 
     def weighed(self, loss: Tensor) -> Tensor:
@@ -165,12 +171,8 @@ class FiniteGuard(TrainerCallback):
             for part, find in found.items()
         ]
 
-    def _running(self) -> list[Tensor]:
-        norms = [norm for norm in self.trainer.detector.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
-        return [value for norm in norms for value in norm.buffers()]
-
     def _restore(self) -> None:
-        for now, before in zip(self._running(), self._statistics, strict=True):
+        for now, before in zip(self._running, self._statistics, strict=True):
             now.copy_(before)
 
     def _anywhere(self, here: bool) -> bool:
