@@ -193,6 +193,8 @@ def _arithmetic(recipe: Recipe, device: torch.device) -> str:
         return "fp32 (no bfloat16 arithmetic here)"
     if recipe.optimisation.precision == "fp16" and not has_float16(device):
         return "fp32 (no float16 arithmetic here)"
+    if recipe.optimisation.precision == "fp16" and device.type == "cpu":
+        return "fp16 (slower than fp32 on a CPU)"
     return recipe.optimisation.precision
 
 
