@@ -32,8 +32,8 @@ from tests.training.bad_pictures import on_two_processes
 
 CLAIM = (
     "1,000 updates of smca-tiny each in bf16 (the backbone, and the whole model under autocast) and in fp16 (the whole "
-    "model with a narrow backbone, scaled gradients) have finite losses, gradients and weights, and learn; where one of "
-    "two processes sees a picture that is not finite, both stop at that update and name it."
+    "model with a narrow backbone, scaled gradients) have finite losses, gradients and weights, and learn; where one "
+    "of two processes sees a picture that is not finite, both stop at that update and name it."
 )
 SIDE = 64
 UPDATES = 1000
