@@ -16,7 +16,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,16 @@ class Load:
         self.statuses: Counter[str] = Counter()
         self.memory: list[float] = []
 
-    async def client(self, address: str, pictures: Sequence[bytes], start: int, end: float) -> None:
+    async def client(
+        self, address: str, pictures: Sequence[bytes], numbers: Iterator[int], fields: dict[str, str] | None = None
+    ) -> None:
+        """One connection that asks for one picture after the other, as long as there are numbers."""
         async with httpx2.AsyncClient(base_url=address, timeout=60) as client:
-            for number in itertools.count(start):
-                if time.monotonic() >= end:
-                    return
+            for number in numbers:
                 begun = time.monotonic()
                 try:
                     picture = pictures[number % len(pictures)]
-                    answer = await client.post("/predict", files={"image": ("picture.jpg", picture)})
+                    answer = await client.post("/predict", files={"image": ("picture.jpg", picture)}, data=fields)
                     self.statuses[str(answer.status_code)] += 1
                 except httpx2.HTTPError as error:
                     self.statuses[type(error).__name__] += 1
@@ -55,25 +57,38 @@ class Load:
     async def watch(self, address: str, end: float) -> None:
         async with httpx2.AsyncClient(base_url=address, timeout=60) as client:
             while time.monotonic() < end:
-                self.memory.append(_metric((await client.get("/metrics")).text, "process_resident_memory_bytes") / 1e6)
+                self.memory.append(metric((await client.get("/metrics")).text, "process_resident_memory_bytes") / 1e6)
                 await asyncio.sleep(1)
 
 
 async def load(address: str, pictures: Sequence[bytes], clients: int, seconds: float) -> Load:
     """All clients for so long."""
     seen, end = Load(), time.monotonic() + seconds
-    work = (seen.client(address, pictures, number, end) for number in range(clients))
+
+    def until_the_end(start: int) -> Iterator[int]:
+        return itertools.takewhile(lambda _: time.monotonic() < end, itertools.count(start))
+
+    work = (seen.client(address, pictures, until_the_end(number)) for number in range(clients))
     await asyncio.gather(seen.watch(address, end), *work)
     return seen
+
+
+@contextmanager
+def started(model: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server in a process of its own, and its address; it is gone when the block ends."""
+    words = [sys.executable, "-m", "smca", "serve", str(model), "--port", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield server, server.stdout.readline().strip() if server.stdout else ""
+        finally:
+            server.terminate()
 
 
 def measure(model: Path, folder: Path, clients: int, seconds: float) -> dict[str, Any]:
     """Start a server, warm it up, load it, stop it."""
     paths = sorted(path for path in folder.iterdir() if path.is_file())[:64]
     pictures = [path.read_bytes() for path in paths]
-    words = [sys.executable, "-m", "smca", "serve", str(model), "--port", "0"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
-        address = server.stdout.readline().strip() if server.stdout else ""
+    with started(model) as (server, address):
         asyncio.run(load(address, pictures, clients, WARM_UP))
         begun = time.monotonic()
         seen = asyncio.run(load(address, pictures, clients, seconds))
@@ -92,7 +107,7 @@ def measure(model: Path, folder: Path, clients: int, seconds: float) -> dict[str
         "requests_per_second": round(len(seen.seconds) / took, 1),
         "p50_ms": round(float(np.percentile(milliseconds, 50)), 1),
         "p99_ms": round(float(np.percentile(milliseconds, 99)), 1),
-        "images_per_batch": round(_metric(text, "smca_batch_images_sum") / _metric(text, "smca_batch_images_count"), 2),
+        "images_per_batch": round(metric(text, "smca_batch_images_sum") / metric(text, "smca_batch_images_count"), 2),
         "errors": {status: count for status, count in seen.statuses.items() if status != "200"},
         "memory_mb": {
             "start": round(seen.memory[0]),
@@ -128,7 +143,8 @@ def report(results: dict[str, Any]) -> str:
     return head + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
 
 
-def _metric(text: str, name: str) -> float:
+def metric(text: str, name: str) -> float:
+    """A number of the server's /metrics; NaN where there is none."""
     found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
     return float(found[1]) if found else float("nan")
 

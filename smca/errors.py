@@ -38,6 +38,10 @@ class WeightsError(SmcaError):
     """Pretrained weights that cannot be had or do not fit."""
 
 
+class TrainingError(SmcaError):
+    """A training run whose numbers left the finite range."""
+
+
 class DeviceError(SmcaError):
     """A device that was asked for and is not there."""
 

@@ -42,7 +42,7 @@ def _add_model(command: Parser) -> None:
 
 def _add_process(command: Parser) -> None:
     group = command.add_argument_group("process")
-    group.add_argument("--precision", choices=("fp32", "bf16"), help="arithmetic (default: the recipe's)")
+    group.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="arithmetic (default: the recipe's)")
     group.add_argument("--compile", action="store_true", help="torch.compile: minutes at first, then faster on a GPU")
     group.add_argument("--workers", type=at_least(int, 0), metavar="N", help="loader processes")
     group.add_argument(

@@ -24,7 +24,6 @@ from smca.modeling.encoder import self_attention
 from smca.modeling.encoder_block import FeedForward
 from smca.modeling.heads import BoxHead
 from smca.modeling.input_projection import Tokens
-from smca.modeling.precision import at_least_float32
 from smca.modeling.reference import BoxPosition, Reference
 from smca.modeling.scale_selection import ScaleSelection
 from smca.modeling.weight_maps import CentreHead, WeightMap, WeightMapHead
@@ -137,7 +136,7 @@ class DecoderLayer(GradientCheckpointingLayer):
     def _aim(self, query: Tensor, reference: Reference | None, tokens: Tokens) -> tuple[Reference | None, LayerTrace]:
         """What O_q decides before anything is attended to: E2 in the first layer, E3, E6 and E7."""
         if self.centre is not None:
-            reference = Reference(at_least_float32(self.centre(query)))
+            reference = Reference(self.centre(query))
         trace = LayerTrace()
         if self.weight_map is not None and reference is not None:
             trace.weight_maps = self.weight_map(query, reference.centre_logit, tokens.scales)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smca.modeling.precision import at_least_float32
+from smca.modeling.precision import at_least_float32, exact_in_training
 
 
 class ClassHead(nn.Linear):
@@ -21,7 +21,8 @@ class ClassHead(nn.Linear):
         self.focal = focal
 
     def forward(self, input: Tensor) -> Tensor:
-        return at_least_float32(super().forward(input))
+        with exact_in_training(self, input.device):
+            return at_least_float32(super().forward(at_least_float32(input)))
 
 
 class BoxHead(nn.Module):
@@ -43,7 +44,8 @@ class BoxHead(nn.Module):
 
     def logit(self, decoded: Tensor, centre_logit: Tensor | None) -> Tensor:
         """Boxes before the sigmoid."""
-        logit = at_least_float32(self.mlp(decoded))
+        with exact_in_training(self, decoded.device):
+            logit = at_least_float32(self.mlp(at_least_float32(decoded)))
         if self.box_prior and centre_logit is not None:
             logit = logit + F.pad(centre_logit, (0, 2))
         return logit

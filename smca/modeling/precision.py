@@ -1,6 +1,7 @@
-"""Scores, weight maps, costs and losses are computed in float32 or better, whatever autocast says.
+"""Weight maps, costs and losses are computed in float32 or better, whatever autocast says.
 
-Attention too while gradients are wanted (the spread's would be noise in bfloat16); without, it takes autocast's type.
+Scores, boxes, centres and attention too while gradients are wanted (the spread's would be noise in bfloat16); without,
+they take autocast's type.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def cpu_has_bfloat16() -> bool:
@@ -16,6 +17,11 @@ def cpu_has_bfloat16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and (
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     )
+
+
+def has_float16(device: torch.device) -> bool:
+    """Whether `device` multiplies float16 natively."""
+    return device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -31,6 +37,11 @@ def at_least_float32(values: Tensor) -> Tensor:
 def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
     """A context in which `device` multiplies in `dtype`; None: as it would."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def exact_in_training(module: nn.Module, device: torch.device) -> AbstractContextManager[object]:
+    """Without autocast while `module` trains or gradients are wanted; in predictions as it is."""
+    return without_autocast(device) if module.training or torch.is_grad_enabled() else nullcontext()
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from smca.modeling.precision import at_least_float32
+from smca.modeling.precision import at_least_float32, exact_in_training
 
 
 class ScaleSelection(nn.Linear):
     """The fully connected layer and its softmax, in every decoder layer."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return at_least_float32(super().forward(input)).softmax(dim=-1)
+        with exact_in_training(self, input.device):
+            return at_least_float32(super().forward(at_least_float32(input))).softmax(dim=-1)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from smca.modeling.configuration import SmcaConfig
 from smca.modeling.geometry import Grid
-from smca.modeling.precision import at_least_float32, without_autocast
+from smca.modeling.precision import at_least_float32, exact_in_training, without_autocast
 
 SMALLEST = 0.1
 
@@ -48,6 +48,10 @@ class CentreHead(nn.Sequential):
     def __init__(self, channels: int, layers: int) -> None:
         hidden = [module for _ in range(layers - 1) for module in (nn.Linear(channels, channels), nn.ReLU())]
         super().__init__(*hidden, nn.Linear(channels, 2))
+
+    def forward(self, input: Tensor) -> Tensor:
+        with exact_in_training(self, input.device):
+            return at_least_float32(super().forward(at_least_float32(input)))
 
 
 class WeightMapHead(nn.Module):

@@ -33,6 +33,7 @@ from smca.data.transforms import TrainTransform
 from smca.modeling.backbone import Backbone
 from smca.modeling.geometry import Grid, LevelGeometry
 from smca.modeling.image_processing import SmcaImageProcessor
+from smca.training.finite import require_finite
 
 CROPS = 8
 SIDE = 64
@@ -169,7 +170,8 @@ def warm_up(
         loss, share = _loss_of([maps[level.name] for level in dataset.levels], heads, targets)
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_([*heads.parameters(), *trained], 1.0)
+        norm = nn.utils.clip_grad_norm_([*heads.parameters(), *trained], 1.0)
+        require_finite(norm, f"backbone warm-up, step {step}")
         optimiser.step()
         schedule.step()
         right = share if step == 1 else 0.95 * right + 0.05 * share

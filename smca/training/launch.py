@@ -24,7 +24,7 @@ from smca.errors import ConfigurationError, DataError, OutputError, nearest
 from smca.files import claim_folder
 from smca.inference.loading import pick_device
 from smca.modeling.image_processing import SmcaImageProcessor
-from smca.modeling.precision import has_bfloat16
+from smca.modeling.precision import has_bfloat16, has_float16
 from smca.progress import Progress
 from smca.training.beginning import initial_model
 from smca.training.crop_warm_up import CropDataset, coarsest_levels, warm_up
@@ -191,6 +191,10 @@ def _arithmetic(recipe: Recipe, device: torch.device) -> str:
     """The precision as it will be, and why, where it is not the recipe's."""
     if recipe.optimisation.precision == "bf16" and not has_bfloat16(device):
         return "fp32 (no bfloat16 arithmetic here)"
+    if recipe.optimisation.precision == "fp16" and not has_float16(device):
+        return "fp32 (no float16 arithmetic here)"
+    if recipe.optimisation.precision == "fp16" and device.type == "cpu":
+        return "fp16 (slower than fp32 on a CPU)"
     return recipe.optimisation.precision
 
 
@@ -234,6 +238,7 @@ def _trainer(
     report = RunReport(folder, trainer.val, recipe.optimisation.epochs, progress, request.device)
     recorder = Recorder(folder, progress, report)
     recorder.trainer = trainer
+    trainer.guard.say = progress.print
     trainer.add_callback(recorder)
     return trainer
 
@@ -247,8 +252,7 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
             f"batch {plan.batch} is not a multiple of {processes} processes; allowed: {processes}, {2 * processes}, ..."
         )
     micro = max(size for size in range(1, min(plan.micro_batch, share) + 1) if share % size == 0)
-    device = pick_device(request.device)
-    cpu = device.type == "cpu"
+    cpu = (device := pick_device(request.device)).type == "cpu"
     return TrainingArguments(
         output_dir=str(folder.checkpoints),
         num_train_epochs=plan.epochs,
@@ -271,6 +275,7 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
         data_seed=request.seed,
         use_cpu=cpu,
         bf16=plan.precision == "bf16" and not cpu and has_bfloat16(device),
+        fp16=plan.precision == "fp16" and has_float16(device),
         ddp_backend="gloo" if cpu and processes > 1 else None,
         ddp_find_unused_parameters=False if processes > 1 else None,
     )

@@ -2,7 +2,9 @@
 
 On a GPU "bf16" is the Trainer's autocast over the whole model. On a CPU it is the backbone alone, in training alone:
 convolutions gain by it where the processor has bfloat16 instructions, small transformers lose; elsewhere it is
-float32. Scores, costs and losses are float32 everywhere, and so is evaluation.
+float32. "fp16" is the Trainer's autocast over the whole model and its scaler of gradients, on a CPU too if that
+multiplies float16. Scores, weight maps, costs and losses of training are float32 everywhere; what autocast covers is
+evaluated with it.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.progress import Progress
 from smca.training.detector import new_detector
+from smca.training.finite import require_finite
 from smca.training.recipe import Recipe
 from smca.training.weights import load_backbone
 
@@ -177,7 +178,7 @@ def _train(model: Pretrainer, puzzles: Puzzles, recipe: Recipe, epochs: int, pro
         loss = model(batch)
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(trained, plan.clip)
+        require_finite(nn.utils.clip_grad_norm_(trained, plan.clip), f"pre-training, step {step}")
         optimiser.step()
         schedule.step()
         progress(step, steps, f"loss {loss.item():.3f}")

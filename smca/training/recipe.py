@@ -22,7 +22,11 @@ from smca.modeling.configuration import SmcaConfig
 from smca.training.request import TrainRequest
 
 CONFIGURATIONS: dict[str, type[SmcaConfig]] = {config.model_type: config for config in (SmcaConfig, PeerConfig)}
-CHOICES = {"schedule": ("step", "cosine"), "precision": ("fp32", "bf16")}
+CHOICES = {
+    "schedule": ("step", "cosine"),
+    "precision": ("fp32", "bf16", "fp16"),
+    "non_finite": ("stop", "skip"),
+}
 AMOUNTS = ("lr", "backbone_lr", "weight_decay", "clip", "drop_at", "warmup", "crop_epochs", "averaging", "patience")
 COUNTS = ("epochs", "batch", "micro_batch")
 
@@ -58,6 +62,7 @@ class Optimisation:
     of Adam that is small for other weights moves every centre at once, some by cells.
     averaging: decay of the moving average of the weights that is evaluated and saved (averaging.py), 0 for none;
     patience: epochs without a better AP after which training ends, 0 for never.
+    non_finite: at an update whose loss or gradients are not finite, "stop", or "skip" it (finite.py).
     """
 
     epochs: int = 50
@@ -75,6 +80,7 @@ class Optimisation:
     micro_batch: int = 8
     averaging: float = 0.0
     patience: int = 0
+    non_finite: str = "stop"
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():

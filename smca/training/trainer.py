@@ -26,7 +26,9 @@ from smca.evaluation.loop import collect
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.progress import Progress
 from smca.training.averaging import Average
+from smca.training.bad_batches import FOLDER
 from smca.training.detector import Detector
+from smca.training.finite import FiniteGuard
 from smca.training.recipe import Optimisation
 from smca.training.stopping import has_waited
 
@@ -81,6 +83,8 @@ class DetectionTrainer(Trainer):
         self.val = val
         self.processor = processor
         self.model_accepts_loss_kwargs = False
+        self.guard = FiniteGuard(self, Path(arguments.output_dir or ".").with_name(FOLDER), plan.non_finite == "skip")
+        self.add_callback(self.guard)
 
     @property
     def judged(self) -> Detector:
@@ -98,9 +102,19 @@ class DetectionTrainer(Trainer):
         settings = [{"params": group, "lr": rates[name]} for name, group in groups.items() if group]
         self.optimizer = AdamW(settings, weight_decay=plan.weight_decay, fused=True)
         if self.average:
-            average = self.average
-            self.optimizer.register_step_post_hook(lambda *_: average.update(self.detector))
+            self.optimizer.register_step_post_hook(self._take_in)
         return self.optimizer
+
+    def _take_in(self, *_: Any) -> None:
+        if self.average and not self.guard.skipping:
+            self.average.update(self.detector)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """float16 on a CPU as on a GPU: accelerate would quietly compute in float32."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fp16 and self.args.use_cpu:
+            self.accelerator.native_amp = True
+            self.accelerator.scaler = torch.amp.GradScaler("cpu")
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """The average too: a checkpoint counts once its last file is there, which comes later."""
@@ -136,7 +150,13 @@ class DetectionTrainer(Trainer):
         count = torch.tensor([float(boxes), float(max(1, len(batches)))], device=device)
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(count)
-        return batches, count[0] / count[1]
+        mean = count[0] / count[1]
+        self.guard.begin(batches, mean)
+        return batches, mean
+
+    def file_of(self, record: int) -> Path:
+        """The image that a training batch's `records` name."""
+        return self.order.dataset.records[record].path
 
     def compute_loss(
         self,
@@ -148,7 +168,14 @@ class DetectionTrainer(Trainer):
         """The criterion of the model on one micro-batch."""
         names = ("pixel_values", "pixel_mask", "labels")
         outputs = model(**{name: inputs[name] for name in names}, num_boxes=num_items_in_batch)
-        return (outputs.loss, outputs) if return_outputs else outputs.loss
+        loss = self.guard.weighed(outputs.loss)
+        return (loss, outputs) if return_outputs else loss
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float:
+        """The Trainer asks just before an update is followed."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        self.guard.check(model, norm)
+        return norm
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: the Trainer would walk every module at every step, and its estimate is for language models."""

@@ -33,9 +33,11 @@ PLANS = st.builds(
 )
 
 
-def small_trainer(data: Path, out: Path, *overrides: str, frozen: tuple[str, ...] = ()) -> DetectionTrainer:
+def small_trainer(
+    data: Path, out: Path, *overrides: str, frozen: tuple[str, ...] = (), precision: str = "fp32"
+) -> DetectionTrainer:
     """A trainer as `smca train` makes it, before it trains; always the same weights."""
-    request = small_request(data, out, *overrides)
+    request = small_request(data, out, *overrides, precision=precision)
     recipe = launch.resolved_recipe(request)
     split = launch.read_data(data)
     torch.manual_seed(0)
