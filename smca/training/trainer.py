@@ -113,6 +113,20 @@ class DetectionTrainer(Trainer):
         if self.average and checkpoint:
             self.average.load(Path(checkpoint))
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        """The sum of an epoch's losses too: this too is of a process, and an epoch may be interrupted."""
+        super()._save_rng_state(output_dir)
+        torch.save({"sum": self._tr_loss, "since": self._globalstep_last_logged}, self._losses(output_dir))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint and self._losses(checkpoint).is_file():
+            kept = torch.load(self._losses(checkpoint), map_location=self.args.device, weights_only=True)
+            self._tr_loss, self._globalstep_last_logged = kept["sum"], kept["since"]
+
+    def _losses(self, checkpoint: str) -> Path:
+        return Path(checkpoint) / f"losses_{self.args.process_index}.pth"
+
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> SimilarSizes:
         """Batches of images of a size."""
         return self.order
