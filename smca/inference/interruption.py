@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event
 from types import FrameType
 
@@ -31,7 +31,8 @@ def stop_on_interrupt(notice: str = "") -> Iterator[Event]:
             raise AtOnce
         stop.set()
         if notice and os.getpid() == owner:
-            os.write(2, notice.encode())
+            with suppress(OSError):
+                os.write(2, notice.encode())
 
     here = threading.current_thread() is threading.main_thread()
     changed = [number for number, usual in USUAL.items() if here and signal.getsignal(number) is usual]

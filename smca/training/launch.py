@@ -102,8 +102,9 @@ def resume(run: Path) -> Path:
     recipe = from_yaml(run / "recipe.yaml")
     data = _checked_data(request, recipe)
     checkpoint, passed_over = folder.checkpoints.newest()
-    if checkpoint is None and passed_over:
-        raise OutputError(f"{passed_over[0]}, and no other is there: go on from a model, smca train --init {run}/last")
+    if checkpoint is None and (passed_over or len(folder.metrics()) > 1):
+        found = passed_over[0] if passed_over else f"{run} has lost its checkpoints"
+        raise OutputError(f"{found}, and no other is there: go on from a model, smca train --init {run}/last")
     if checkpoint is None:
         return train_on(dataclasses.replace(request, out=run), recipe, data, restart=True)
     for line in passed_over:

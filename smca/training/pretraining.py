@@ -164,7 +164,12 @@ def pretrain(
     )
     side = 128 if recipe.image_size >= 512 else 64
     puzzles = Puzzles(files, crops_for(detector.config.num_queries), side, seed)
-    asked = {"files": [str(file.resolve()) for file in files], "recipe": recipe.to_yaml(), "epochs": epochs, "seed": seed}
+    asked = {
+        "files": [str(file.resolve()) for file in files],
+        "recipe": recipe.to_yaml(),
+        "epochs": epochs,
+        "seed": seed,
+    }
     with Progress("pre-training") as progress:
         standing = _train(Pretrainer(detector, processor).to(place), puzzles, recipe, out, asked, progress)
     save_model(detector, processor, out)

@@ -130,6 +130,10 @@ def test_without_a_whole_checkpoint_nothing_is_touched(whole: Path, tmp_path: Pa
     with pytest.raises(OutputError, match=r"scheduler.pt has changed.*smca train --init .*last"):
         launch.resume(run)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(OutputError, match=r"run has lost its checkpoints.*smca train --init .*last"):
+        launch.resume(run)
+    assert len(rows(run)) == 4
 
 
 def test_a_finished_run_stays_as_it_is(whole: Path) -> None:
