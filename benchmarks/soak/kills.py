@@ -42,6 +42,8 @@ EPOCHS = 6
 OPTIONS = ("--recipe=smca-tiny", "--batch=4", "--image-size=64", "--device=cpu", "--precision=fp32")
 BEGUN = ("an update:", "going on from")
 NINE = signal.SIGKILL
+SPAN = 0.8  # of the seconds that training took; afterwards the process ends by itself
+MOST_RUNS = 12  # of a case, for some end before they are hit
 DISKS = (30, 200, 500, 900, 1500)  # kilobytes
 
 
@@ -136,7 +138,7 @@ def disturbed(case: Case, data: Path, folder: Path) -> Counter[str]:
         while waiting and not ended:
             process.begins()
             left = 1 - len(RunFolder(run).metrics()) / case.epochs
-            if process.end(waiting[0], chance.uniform(0, seconds * left)):
+            if process.end(waiting[0], chance.uniform(0, SPAN * seconds * left)):
                 seen += look(process, run, waiting.pop(0))
                 process = Process(["resume", str(run)])
             else:
@@ -145,6 +147,7 @@ def disturbed(case: Case, data: Path, folder: Path) -> Counter[str]:
         assert process.process.returncode == 0, "".join(process.lines)
         compare(run, whole)
         seen["runs"] += 1
+        assert seen["runs"] <= MOST_RUNS, f"{case.name}: signals do not end runs"
     return seen
 
 
@@ -159,7 +162,7 @@ def look(process: Process, run: Path, number: signal.Signals) -> Counter[str]:
         load_file(model / "model.safetensors")
     seen = Counter([f"stopped by {number.name}"])
     seen["stopped before the first checkpoint"] += not kept
-    seen["stopped while a checkpoint was written"] += bool(list(folder.checkpoints.draft.glob("*")))
+    seen["stopped while a checkpoint was written or removed"] += bool(list(folder.checkpoints.draft.glob("*")))
     seen["stopped between an epoch and its checkpoint"] += len(rows) > len(kept) > 0 and newest_epoch(folder) < len(
         rows
     )
@@ -232,6 +235,7 @@ def full_disk(kilobytes: int, data: Path, folder: Path) -> bool:
 def work() -> Figures:
     """All cases, two at a time, then the disks."""
     start()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = make_scenes(folder / "scenes", images=24, seed=0, size=ImageSize(height=64, width=64))

@@ -1,7 +1,7 @@
 """A folder of checkpoints: each is whole or not there, has the SHA-256 of its files, and the last two are kept.
 
     checkpoint-STEP          one that is whole: sha256.json, {file: checksum}, was written last, then it was put here
-    .new/checkpoint-STEP     one that is being written; never read
+    .new/checkpoint-STEP     one that is being written or removed; never read
 
 A checkpoint that the disk has damaged since is found by its checksums, passed over and said. Raises OutputError for a
 place that cannot be written.
@@ -48,10 +48,10 @@ class Checkpoints:
             write_json(fresh / CHECKSUMS, {file.name: _checksum(file, settle=True) for file in _files(fresh)})
             shutil.rmtree(place, ignore_errors=True)
             fresh.rename(place)
-        before = [folder for folder in self._all() if _step(folder) < step]
-        for folder in self._all():
-            if folder not in (place, *before[-1:]):
-                shutil.rmtree(folder, ignore_errors=True)
+            before = [folder for folder in self._all() if _step(folder) < step]
+            for folder in self._all():
+                if folder not in (place, *before[-1:]):
+                    shutil.rmtree(folder.rename(self.draft / folder.name), ignore_errors=True)
         return place
 
     def newest(self) -> tuple[Path | None, list[str]]:

@@ -121,8 +121,8 @@ class DetectionTrainer(Trainer):
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)
         if checkpoint and self._losses(checkpoint).is_file():
-            kept = torch.load(self._losses(checkpoint), map_location=self.args.device, weights_only=True)
-            self._tr_loss, self._globalstep_last_logged = kept["sum"], kept["since"]
+            kept = torch.load(self._losses(checkpoint), map_location="cpu", weights_only=True)
+            self._tr_loss, self._globalstep_last_logged = kept["sum"].to(self.args.device), kept["since"]
 
     def _losses(self, checkpoint: str) -> Path:
         return Path(checkpoint) / f"losses_{self.args.process_index}.pth"
