@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smca.errors import OutputError
-from smca.training.checkpoints import CHECKSUMS, Checkpoints
+from smca.training.checkpoints import CHECKSUMS, Checkpoints, flaw_of
 
 FILES = {"model.safetensors": b"weights" * 40, "optimizer.pt": bytes(range(256)), "trainer_state.json": b"{}"}
 
@@ -88,6 +89,26 @@ def test_a_damaged_one_is_replaced_and_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-3" / "optimizer.pt").write_bytes(b"")
     keep(checkpoints, 3)
     assert checkpoints.newest() == (tmp_path / "checkpoint-3", [])
+
+
+def test_one_whose_removal_is_cut_short_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    keep(checkpoints, 1, 2)
+    remove = shutil.rmtree
+
+    def killed(folder: Path, ignore_errors: bool) -> None:
+        if folder.name == "checkpoint-1":
+            (folder / CHECKSUMS).unlink()
+            raise KeyboardInterrupt
+        remove(folder, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    draft(checkpoints, 3)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.keep(3)
+    assert [flaw_of(folder) for folder in tmp_path.glob("checkpoint-*")] == ["", ""]
+    checkpoints.clear_draft()
+    assert names(checkpoints) == ["checkpoint-2", "checkpoint-3"]
 
 
 def test_a_full_disk_leaves_the_ones_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

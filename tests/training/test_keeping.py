@@ -19,6 +19,7 @@ from smca.training.checkpoints import Checkpoints
 from smca.training.recorder import Recorder
 from tests.training.runs import SMALL, small_request
 from tests.training.test_resume import rows, same_model
+from tests.training.test_trainer import small_trainer
 
 Signalled = Callable[..., None]
 OVERRIDES = ("dropout=0.1", "averaging=0.9", "micro_batch=2")
@@ -69,6 +70,18 @@ def test_a_run_stopped_by_signals_ends_as_one_that_was_not(
     launch.resume(run)
     assert rows(run) == rows(tmp_path / "whole")
     assert all(same_model(run / name, tmp_path / "whole" / name) for name in ("best", "last"))
+
+
+def test_the_losses_of_an_epoch_come_back_in_each_of_several_processes(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = small_trainer(scenes, tmp_path)
+    monkeypatch.setattr(type(trainer.args), "device", torch.device("cpu:0"))  # as a process of several has it
+    trainer._tr_loss, trainer._globalstep_last_logged = torch.tensor(0.1), 3
+    trainer._save_rng_state(str(tmp_path))
+    trainer._tr_loss, trainer._globalstep_last_logged = torch.tensor(0.0), 5
+    trainer._load_rng_state(str(tmp_path))
+    assert (trainer._tr_loss, trainer._globalstep_last_logged) == (torch.tensor(0.1), 3)
 
 
 def test_a_second_signal_ends_at_once(scenes: Path, tmp_path: Path, signalled: Signalled) -> None:
