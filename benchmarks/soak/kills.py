@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
+from transformers.utils import logging
 
 from benchmarks.soak.result import Figures, record
 from smca.cli.main import main
@@ -237,6 +238,7 @@ def full_disk(kilobytes: int, data: Path, folder: Path) -> bool:
 def work() -> Figures:
     """All cases, two at a time, then the disks."""
     start()
+    logging.disable_progress_bar()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins with it ignored
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
