@@ -43,3 +43,10 @@ def stop_on_interrupt(notice: str = "") -> Iterator[Event]:
     finally:
         for number in changed:
             signal.signal(number, USUAL[number])
+
+
+def outlive_first_signal(_: int = 0) -> None:
+    """To be called in a forked loader process: meet SIGTERM as `stop_on_interrupt` does; torch's die of the first."""
+    inherited = signal.getsignal(signal.SIGTERM)
+    if callable(inherited):
+        signal.signal(signal.SIGTERM, inherited)

@@ -132,6 +132,10 @@ def _run(trainer: DetectionTrainer, checkpoint: Path | None = None) -> None:
     with stop_on_interrupt(NOTICE if first else "") as keeper.stop:
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except RuntimeError as error:
+            if keeper.stop.is_set() and "DataLoader worker" in str(error):  # the signal ended one before it could save
+                raise KeyboardInterrupt from error
+            raise
         finally:
             if first and not isinstance(sys.exc_info()[1], AtOnce):
                 keeper.finish()

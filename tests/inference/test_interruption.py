@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
+import time
 
 import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
 
-from smca.inference.interruption import AtOnce, stop_on_interrupt
+from smca.inference.interruption import AtOnce, outlive_first_signal, stop_on_interrupt
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
@@ -35,6 +39,19 @@ def test_a_forked_process_outlives_the_first_and_says_nothing(capfd: pytest.Capt
         process.join()
         assert (process.exitcode, stop.is_set()) == (0, False)
     assert capfd.readouterr().err == ""
+
+
+def test_loader_processes_outlive_a_signal_to_all() -> None:
+    items = TensorDataset(torch.arange(8))
+    with stop_on_interrupt() as stop:
+        loader = DataLoader(items, num_workers=2, worker_init_fn=outlive_first_signal, multiprocessing_context="fork")
+        batches = iter(loader)
+        seen = [int(next(batches)[0]) for _ in range(2)]
+        for child in multiprocessing.active_children():
+            os.kill(int(child.pid or 0), signal.SIGTERM)
+        time.sleep(0.2)
+        seen += [int(item) for (item,) in batches]
+    assert (seen, stop.is_set()) == ([*range(8)], False)
 
 
 def test_another_thread_changes_nothing() -> None:
