@@ -43,5 +43,5 @@ def run(arguments: Namespace) -> None:
         seed=arguments.seed,
     )
     files = list_images(arguments.images)
-    out = pretrain(files, resolved_recipe(request), arguments.epochs, arguments.out, arguments.seed, arguments.device)
-    say(str(out))
+    pretrain(files, resolved_recipe(request), arguments.epochs, arguments.out, arguments.seed, arguments.device)
+    say(str(arguments.out))

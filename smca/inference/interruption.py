@@ -1,37 +1,52 @@
-"""Ctrl-C as a wish to end: what is being written is completed, then the program stops."""
+"""Ctrl-C and SIGTERM as a wish to end: what is being written is completed, then the program stops."""
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event
 from types import FrameType
 
+USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+
+
+class AtOnce(KeyboardInterrupt):
+    """The second of two signals."""
+
 
 @contextmanager
-def stop_on_interrupt() -> Iterator[Event]:
-    """An event that the first Ctrl-C inside the block sets; a second one ends the block at once.
+def stop_on_interrupt(notice: str = "") -> Iterator[Event]:
+    """An event that the first signal inside the block sets, writing `notice` to stderr; a second one raises AtOnce.
 
-    Where Ctrl-C does not raise KeyboardInterrupt anyway (another thread, another handler) nothing is changed.
+    Where a signal does not do its usual thing anyway (another thread, another handler) nothing is changed. Processes
+    forked inside the block, which a terminal signals too, live until the second one as well.
     """
-    stop = Event()
+    stop, owner = Event(), os.getpid()
 
     def ask(_: int, __: FrameType | None) -> None:
         if stop.is_set():
-            raise KeyboardInterrupt
+            raise AtOnce
         stop.set()
+        if notice and os.getpid() == owner:
+            with suppress(OSError):
+                os.write(2, notice.encode())
 
-    previous = signal.getsignal(signal.SIGINT)
-    if previous is not signal.default_int_handler:
-        yield stop
-        return
-    try:
-        signal.signal(signal.SIGINT, ask)
-    except ValueError:  # only the main thread may
-        yield stop
-        return
+    here = threading.current_thread() is threading.main_thread()
+    changed = [number for number, usual in USUAL.items() if here and signal.getsignal(number) is usual]
+    for number in changed:
+        signal.signal(number, ask)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number in changed:
+            signal.signal(number, USUAL[number])
+
+
+def outlive_first_signal(_: int = 0) -> None:
+    """To be called in a forked loader process: meet SIGTERM as `stop_on_interrupt` does; torch's die of the first."""
+    inherited = signal.getsignal(signal.SIGTERM)
+    if callable(inherited):
+        signal.signal(signal.SIGTERM, inherited)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from smca.data.records import Split
 from smca.data.transforms import Augmentation, TrainTransform
 from smca.errors import ConfigurationError, DataError, OutputError, nearest
 from smca.files import claim_folder
+from smca.inference.interruption import AtOnce, stop_on_interrupt
 from smca.inference.loading import pick_device
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.modeling.precision import has_bfloat16, has_float16
@@ -29,6 +30,7 @@ from smca.progress import Progress
 from smca.training.beginning import initial_model
 from smca.training.crop_warm_up import CropDataset, coarsest_levels, warm_up
 from smca.training.detector import Detector, new_detector
+from smca.training.keeping import NOTICE, Keeper
 from smca.training.precision import prepare_for_speed
 from smca.training.recipe import Recipe, from_yaml, with_request
 from smca.training.recipes import find_recipe
@@ -94,16 +96,23 @@ def train_on(request: TrainRequest, recipe: Recipe, data: DataSet, restart: bool
 
 
 def resume(run: Path) -> Path:
-    """Go on with a run where its newest checkpoint stands."""
+    """Go on with a run where its newest whole checkpoint stands, or begin anew when it was stopped before the first."""
     folder = RunFolder(run)
     request = folder.read_request()
     recipe = from_yaml(run / "recipe.yaml")
-    checkpoint = folder.latest_checkpoint()
     data = _checked_data(request, recipe)
+    checkpoint, passed_over = folder.checkpoints.newest()
+    if checkpoint is None and (passed_over or len(folder.metrics()) > 1):
+        found = passed_over[0] if passed_over else f"{run} has lost its checkpoints"
+        raise OutputError(f"{found}, and no other is there: go on from a model, smca train --init {run}/last")
     if checkpoint is None:
         return train_on(dataclasses.replace(request, out=run), recipe, data, restart=True)
+    for line in passed_over:
+        Progress("training").print(line)
     set_seed(request.seed)
-    rows = folder.metrics()
+    rows = folder.metrics(checkpoint)
+    if _is_first_process():
+        folder.go_back_to(checkpoint)
     if has_waited([row["AP"] or 0.0 for row in rows], recipe.optimisation.patience):
         Progress("training").print(f"stopped early at epoch {rows[-1]['epoch']}: nothing to go on with")
         return run
@@ -118,12 +127,18 @@ def resume(run: Path) -> Path:
 
 def _run(trainer: DetectionTrainer, checkpoint: Path | None = None) -> None:
     """Train, and leave the other processes together with them: one that leaves early may abort."""
-    try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    finally:
-        for one in trainer.callback_handler.callbacks:
-            if isinstance(one, Recorder) and _is_first_process():
-                one.report.finish()
+    first = _is_first_process()
+    keeper = next(one for one in trainer.callback_handler.callbacks if isinstance(one, Keeper))
+    with stop_on_interrupt(NOTICE if first else "") as keeper.stop:
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except RuntimeError as error:
+            if keeper.stop.is_set() and "DataLoader worker" in str(error):  # the signal ended one before it could save
+                raise KeyboardInterrupt from error
+            raise
+        finally:
+            if first and not isinstance(sys.exc_info()[1], AtOnce):
+                keeper.finish()
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
 
@@ -150,14 +165,16 @@ def _checked_data(request: TrainRequest, recipe: Recipe) -> DataSet:
 
 def _check_free(path: Path) -> None:
     if _is_first_process() and path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OutputError(f"output folder {path} is in use: go on with it (smca resume {path}) or choose another --out")
+        hint = f"go on with it (smca resume {path}) or " if (path / "run.json").is_file() else ""
+        raise OutputError(f"output folder {path} is in use: {hint}choose another --out")
 
 
 def _claim(folder: RunFolder, request: TrainRequest, recipe: Recipe, restart: bool) -> None:
     """Make the run's folder and write down what it is."""
     if restart:
-        shutil.rmtree(folder.path)
-    claim_folder(folder.path, f"choose another, or go on with it: smca resume {folder.path}")
+        folder.clear()
+    else:
+        claim_folder(folder.path, f"choose another, or go on with it: smca resume {folder.path}")
     folder.write_request(request, recipe.to_yaml())
 
 
@@ -240,6 +257,7 @@ def _trainer(
     recorder.trainer = trainer
     trainer.guard.say = progress.print
     trainer.add_callback(recorder)
+    trainer.add_callback(Keeper(folder, trainer, progress, report))
     return trainer
 
 
@@ -254,7 +272,7 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
     micro = max(size for size in range(1, min(plan.micro_batch, share) + 1) if share % size == 0)
     cpu = (device := pick_device(request.device)).type == "cpu"
     return TrainingArguments(
-        output_dir=str(folder.checkpoints),
+        output_dir=str(folder.checkpoints.draft),
         num_train_epochs=plan.epochs,
         per_device_train_batch_size=micro,
         per_device_eval_batch_size=micro,

@@ -14,7 +14,8 @@ Raises ConfigurationError for a recipe of another architecture.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ from smca.progress import Progress
 from smca.training.detector import new_detector
 from smca.training.finite import require_finite
 from smca.training.recipe import Recipe
+from smca.training.standing import Standing
 from smca.training.weights import load_backbone
 
 MOST_CROPS = 10
@@ -145,8 +147,11 @@ def crops_for(queries: int) -> int:
 
 def pretrain(
     files: Sequence[Path], recipe: Recipe, epochs: int, out: Path, seed: int = 0, device: str | None = None
-) -> Path:
-    """Pre-train the recipe's model on pictures and write a MODEL for `--init` to `out`; returns `out`."""
+) -> float:
+    """Pre-train the recipe's model on pictures and write a MODEL for `--init` to `out`; returns the seconds it took.
+
+    One that was stopped before goes on after its last epoch.
+    """
     place = pick_device(device)
     set_seed(seed)
     detector = new_detector(recipe.config(("object",)))
@@ -160,33 +165,49 @@ def pretrain(
     )
     side = 128 if recipe.image_size >= 512 else 64
     puzzles = Puzzles(files, crops_for(detector.config.num_queries), side, seed)
+    asked = {
+        "files": [str(file.resolve()) for file in files],
+        "recipe": recipe.to_yaml(),
+        "epochs": epochs,
+        "seed": seed,
+    }
     with Progress("pre-training") as progress:
-        _train(Pretrainer(detector, processor).to(place), puzzles, recipe, epochs, progress)
+        standing = _train(Pretrainer(detector, processor).to(place), puzzles, recipe, out, asked, progress)
     save_model(detector, processor, out)
-    return out
+    standing.forget()
+    return standing.seconds
 
 
-def _train(model: Pretrainer, puzzles: Puzzles, recipe: Recipe, epochs: int, progress: Progress) -> None:
-    plan = recipe.optimisation
+def _train(
+    model: Pretrainer, puzzles: Puzzles, recipe: Recipe, out: Path, asked: dict[str, Any], progress: Progress
+) -> Standing:
+    plan, epochs = recipe.optimisation, asked["epochs"]
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
-    steps = epochs * math.ceil(len(puzzles) / plan.batch)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    each = math.ceil(len(puzzles) / plan.batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * each)
+    standing = Standing(out, asked, {"model": model, "optimiser": optimiser, "schedule": schedule})
+    for line in standing.go_on():
+        progress.print(line)
     model.train()
     model.detector.backbone.eval()
-    for step, batch in enumerate(_batches(puzzles, plan.batch, epochs), 1):
-        loss = model(batch)
-        optimiser.zero_grad()
-        loss.backward()
-        require_finite(nn.utils.clip_grad_norm_(trained, plan.clip), f"pre-training, step {step}")
-        optimiser.step()
-        schedule.step()
-        progress(step, steps, f"loss {loss.item():.3f}")
+    for epoch in range(standing.epochs, epochs):
+        started = time.monotonic()
+        for step, batch in enumerate(_batches(puzzles, plan.batch, epoch), 1 + epoch * each):
+            loss = model(batch)
+            optimiser.zero_grad()
+            loss.backward()
+            require_finite(nn.utils.clip_grad_norm_(trained, plan.clip), f"pre-training, step {step}")
+            optimiser.step()
+            schedule.step()
+            progress(step, epochs * each, f"loss {loss.item():.3f}")
+        standing.seconds += time.monotonic() - started
+        standing.save(epoch + 1, standing.seconds)
+    return standing
 
 
-def _batches(puzzles: Puzzles, batch: int, epochs: int) -> Iterator[list[Puzzle]]:
-    for epoch in range(epochs):
-        puzzles.epoch = epoch
-        order = torch.Generator().manual_seed(puzzles.seed + epoch)
-        loader: DataLoader[Any] = DataLoader(puzzles, batch, shuffle=True, generator=order, collate_fn=list)
-        yield from loader
+def _batches(puzzles: Puzzles, batch: int, epoch: int) -> DataLoader[Any]:
+    """Lists of puzzles."""
+    puzzles.epoch = epoch
+    order = torch.Generator().manual_seed(puzzles.seed + epoch)
+    return DataLoader(puzzles, batch, shuffle=True, generator=order, collate_fn=list)

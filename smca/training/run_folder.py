@@ -5,12 +5,14 @@
     RUN/report.html      the page of the run
     RUN/best, RUN/last   MODELs                      RUN/checkpoints   what `smca resume` goes on from
 
-Every file appears complete or not at all.
+Every file appears complete or not at all. A checkpoint holds the metrics.jsonl of its moment too: with it best scores
+and early stopping go back to where the run goes on.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,13 @@ from transformers import PreTrainedModel
 
 from smca.errors import OutputError
 from smca.files import read_json, write_atomically, write_json
-from smca.inference.saving import save_model
+from smca.inference.saving import recover_model, save_model
 from smca.modeling.image_processing import SmcaImageProcessor
+from smca.training.checkpoints import Checkpoints
 from smca.training.request import TrainRequest
 
-COMPLETE = "trainer_state.json"
+REQUEST = ("run.json", "recipe.yaml")
+METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class RunFolder:
     path: Path
 
     @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.path / "checkpoints")
 
     def write_request(self, request: TrainRequest, recipe_yaml: str) -> None:
         """Remember what the run is."""
@@ -44,24 +48,46 @@ class RunFolder:
     def read_request(self) -> TrainRequest:
         """What the run was asked for; OutputError when this is not a run."""
         if not (self.path / "run.json").is_file():
-            raise OutputError(f"{self.path} is not a run: it has no run.json (a folder written by `smca train` has)")
+            raise OutputError(
+                f"{self.path} is not a run: it has no run.json (what `smca train` writes has, from its beginning)"
+            )
         return TrainRequest.from_json(read_json(self.path / "run.json"))
 
-    def latest_checkpoint(self) -> Path | None:
-        """The newest complete checkpoint."""
-        found = [folder for folder in self.checkpoints.glob("checkpoint-*") if (folder / COMPLETE).is_file()]
-        return max(found, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+    def clear(self) -> None:
+        """Remove all but the request."""
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name not in REQUEST:
+                entry.unlink()
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """The epochs so far."""
-        path = self.path / "metrics.jsonl"
+    def keep_checkpoint(self, step: int) -> None:
+        """Make the checkpoint that was just written, as a draft, one to go on from."""
+        text = _lines(self.metrics())
+        write_atomically(self.checkpoints.draft / f"checkpoint-{step}" / METRICS, text)
+        self.checkpoints.keep(step)
+
+    def go_back_to(self, checkpoint: Path) -> None:
+        """Forget the epochs after a checkpoint, and what a killed run left half done."""
+        self.checkpoints.clear_draft()
+        for name in ("best", "last"):
+            recover_model(self.path / name)
+        write_atomically(self.path / METRICS, (checkpoint / METRICS).read_text())
+
+    def metrics(self, checkpoint: Path | None = None) -> list[dict[str, Any]]:
+        """The epochs so far, or those until a checkpoint."""
+        path = (checkpoint or self.path) / METRICS
         return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
     def write_metrics(self, row: dict[str, Any]) -> None:
         """Add an epoch; rows of the same or later epochs, left by a killed run, go."""
         rows = [old for old in self.metrics() if old["epoch"] < row["epoch"]]
-        write_atomically(self.path / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in [*rows, row]))
+        write_atomically(self.path / METRICS, _lines([*rows, row]))
 
     def write_model(self, name: str, model: PreTrainedModel, processor: SmcaImageProcessor) -> None:
         """Put a MODEL at RUN/name."""
         save_model(model, processor, self.path / name)
+
+
+def _lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)

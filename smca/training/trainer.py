@@ -23,6 +23,7 @@ from smca.data.batching import SimilarSizes
 from smca.data.dataset import Collate, EvalDataset, TrainDataset
 from smca.data.records import Split
 from smca.evaluation.loop import collect
+from smca.inference.interruption import outlive_first_signal
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.progress import Progress
 from smca.training.averaging import Average
@@ -127,6 +128,26 @@ class DetectionTrainer(Trainer):
         if self.average and checkpoint:
             self.average.load(Path(checkpoint))
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        """The sum of an epoch's losses too: this too is of a process, and an epoch may be interrupted."""
+        super()._save_rng_state(output_dir)
+        torch.save({"sum": self._tr_loss, "since": self._globalstep_last_logged}, self._losses(output_dir))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint and self._losses(checkpoint).is_file():
+            kept = torch.load(self._losses(checkpoint), map_location="cpu", weights_only=True)
+            self._tr_loss, self._globalstep_last_logged = kept["sum"].to(self.args.device), kept["since"]
+
+    def _losses(self, checkpoint: str) -> Path:
+        return Path(checkpoint) / f"losses_{self.args.process_index}.pth"
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Its processes live until the update of a signal is saved; items draw from streams of their own."""
+        loader = super().get_train_dataloader()
+        getattr(loader, "base_dataloader", loader).worker_init_fn = outlive_first_signal
+        return loader
+
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> SimilarSizes:
         """Batches of images of a size."""
         return self.order
@@ -190,6 +211,7 @@ class DetectionTrainer(Trainer):
             sampler=range(rank, len(self.val.records), world),
             collate_fn=Collate(self.processor, train=False),
             num_workers=self.args.dataloader_num_workers,
+            worker_init_fn=outlive_first_signal,
         )
         with Progress("evaluating") as progress:
             self.found = collect(self.judged, self.processor, loader, self.val, self.args.device, progress)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 from torchvision.transforms import v2
 
 from smca.errors import ConfigurationError, OutputError
@@ -14,7 +17,7 @@ from smca.modeling.detector import SmcaForObjectDetection
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.training import pretraining
 from smca.training.launch import resolved_recipe, train
-from smca.training.pretraining import Pretrainer, Puzzles, crops_for, pretrain
+from smca.training.pretraining import Pretrainer, Puzzle, Puzzles, crops_for, pretrain
 from tests.training.runs import small_request
 
 
@@ -67,13 +70,42 @@ def test_it_learns_and_what_it_learned_starts_a_run(
 
     monkeypatch.setattr(pretraining, "Progress", Listener)
     request = small_request(scenes, tmp_path / "run", "lr=5e-3")
-    out = pretrain(files(scenes), resolved_recipe(request), epochs=12, out=tmp_path / "model")
+    out = tmp_path / "model"
+    assert pretrain(files(scenes), resolved_recipe(request), epochs=12, out=out) > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert sum(losses[-4:]) < 0.8 * sum(losses[:4])
     run = train(small_request(scenes, tmp_path / "run", init=str(out)))
     assert (run / "best" / "config.json").is_file()
     assert load(out).config.id2label == {0: "object"}
     with pytest.raises(OutputError):
         pretrain(files(scenes), resolved_recipe(request), epochs=1, out=tmp_path / "model")
+
+
+def test_one_that_was_stopped_goes_on_and_ends_as_one_that_was_not(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = resolved_recipe(small_request(scenes, tmp_path)), tmp_path / "parts"
+    pretrain(files(scenes), recipe, epochs=3, out=tmp_path / "whole")
+    forward, seen = Pretrainer.forward, []
+
+    def stopping(self: Pretrainer, puzzles: Sequence[Puzzle]) -> Tensor:
+        seen.append(puzzles)
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+        return forward(self, puzzles)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pretrainer, "forward", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(files(scenes), recipe, epochs=3, out=out)
+    with pytest.raises(OutputError, match="another pre-training"):
+        pretrain(files(scenes)[1:], recipe, epochs=3, out=out)
+    torch.manual_seed(5)
+    pretrain(files(scenes), recipe, epochs=3, out=out)
+    assert "going on after epoch 2" in capsys.readouterr().out
+    first, second = (load_file(place / "model.safetensors") for place in (tmp_path / "whole", out))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts", "whole"]
 
 
 def test_every_weight_but_backbone_and_class_head_learns(scenes: Path, tmp_path: Path) -> None:

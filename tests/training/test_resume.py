@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from smca.errors import DataError, OutputError
 from smca.training import launch
+from smca.training.checkpoints import flaw_of
 from smca.training.recorder import Recorder
 from smca.training.request import TrainRequest
 from smca.training.run_folder import RunFolder
@@ -97,32 +98,64 @@ def test_the_same_whatever_the_number_of_workers(scenes: Path, tmp_path: Path) -
     assert same_model(tmp_path / "0" / "last", tmp_path / "2" / "last")
 
 
-def test_a_half_written_checkpoint_and_what_followed_it_do_not_count(scenes: Path, tmp_path: Path) -> None:
-    launch.train(small_request(scenes, tmp_path / "whole", epochs=4))
-    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
-    (tmp_path / "parts" / "checkpoints" / f"checkpoint-{4 * STEPS}" / "trainer_state.json").unlink()
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def whole(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four epochs that nothing disturbed."""
+    return launch.train(small_request(scenes, tmp_path_factory.mktemp("runs") / "whole", epochs=4))
+
+
+def test_a_damaged_checkpoint_and_what_followed_the_one_before_do_not_count(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(whole, tmp_path / "parts")
+    damaged = tmp_path / "parts" / "checkpoints" / f"checkpoint-{4 * STEPS}"
+    flip(damaged / "optimizer.pt")
     launch.resume(tmp_path / "parts")
-    assert_same(tmp_path / "whole", tmp_path / "parts")
+    assert f"{damaged} is damaged (optimizer.pt has changed) and passed over\n" in capsys.readouterr().out
+    assert_same(whole, tmp_path / "parts")
+    assert flaw_of(damaged) == ""
 
 
-def test_a_finished_run_stays_as_it_is(scenes: Path, tmp_path: Path) -> None:
-    launch.train(small_request(scenes, tmp_path / "run"))
-    before = {path: path.read_bytes() for path in (tmp_path / "run").glob("[bl]*st/*")}
-    metrics = (tmp_path / "run" / "metrics.jsonl").read_text()
-    launch.resume(tmp_path / "run")
-    assert before
+def test_without_a_whole_checkpoint_nothing_is_touched(whole: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+    for file in run.glob("checkpoints/*/scheduler.pt"):
+        flip(file)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(OutputError, match=r"scheduler.pt has changed.*smca train --init .*last"):
+        launch.resume(run)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(OutputError, match=r"run has lost its checkpoints.*smca train --init .*last"):
+        launch.resume(run)
+    assert len(rows(run)) == 4
+
+
+def test_a_finished_run_stays_as_it_is(whole: Path) -> None:
+    files = [*whole.glob("[bl]*st/*"), *whole.glob("checkpoints/**/*.*"), whole / "metrics.jsonl"]
+    before = {path: path.read_bytes() for path in files}
+    launch.resume(whole)
+    assert len(before) > 20
     assert {path: path.read_bytes() for path in before} == before
-    assert (tmp_path / "run" / "metrics.jsonl").read_text() == metrics
+    assert sorted(path.name for path in (whole / "checkpoints").iterdir()) == ["checkpoint-6", "checkpoint-8"]
 
 
 def test_a_run_without_a_checkpoint_starts_over(
-    scenes: Path, tmp_path: Path, killed: Callable[[TrainRequest, int], None]
+    whole: Path, scenes: Path, tmp_path: Path, killed: Callable[[TrainRequest, int], None]
 ) -> None:
-    launch.train(small_request(scenes, tmp_path / "whole", epochs=4))
-    killed(small_request(scenes, tmp_path / "parts", epochs=4), 1)
-    assert rows(tmp_path / "parts") == []
-    launch.resume(tmp_path / "parts")
-    assert_same(tmp_path / "whole", tmp_path / "parts")
+    run = tmp_path / "parts"
+    killed(small_request(scenes, run, epochs=4), 1)
+    assert rows(run) == []
+    (run / "checkpoints" / ".new" / "checkpoint-2").mkdir(parents=True)
+    (run / "last").mkdir()
+    launch.resume(run)
+    assert_same(whole, run)
+    assert not (run / "checkpoints" / ".new").exists()
 
 
 def test_a_run_that_cannot_start_over_can_still_be_resumed_later(

@@ -67,14 +67,39 @@ def test_no_metrics_before_the_first_epoch(folder: RunFolder) -> None:
     assert folder.metrics() == []
 
 
-def test_newest_complete_checkpoint_by_number(folder: RunFolder) -> None:
-    assert folder.latest_checkpoint() is None
-    for step in (2, 9, 10, 30):
-        (folder.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
-    assert folder.latest_checkpoint() is None
-    for step in (2, 9, 10):
-        (folder.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
-    assert folder.latest_checkpoint() == folder.checkpoints / "checkpoint-10"
+def test_going_back_to_a_checkpoint_forgets_later_epochs_and_finds_a_model_that_was_moved_aside(
+    folder: RunFolder, model: SmcaForObjectDetection
+) -> None:
+    folder.write_model("best", model, SmcaImageProcessor())
+    for epoch in (1, 2):
+        folder.write_metrics({"epoch": epoch})
+        (folder.checkpoints.draft / f"checkpoint-{epoch}").mkdir(parents=True)
+        folder.keep_checkpoint(epoch)
+    folder.write_metrics({"epoch": 3})
+    (folder.path / "best").rename(folder.path / ".best.old")
+    (folder.path / ".best.new").mkdir()
+    newest, _ = folder.checkpoints.newest()
+    assert newest
+    folder.go_back_to(newest)
+    assert folder.metrics() == folder.metrics(newest) == [{"epoch": 1}, {"epoch": 2}]
+    load(folder.path / "best")
+    folder.write_model("best", model, SmcaImageProcessor())
+    assert sorted(path.name for path in folder.path.iterdir()) == ["best", "checkpoints", "metrics.jsonl"]
+
+
+def test_a_model_moved_aside_is_kept_when_the_next_write_fails(
+    folder: RunFolder, model: SmcaForObjectDetection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write_model("best", model, SmcaImageProcessor())
+    (folder.path / "best").rename(folder.path / ".best.old")
+
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(SmcaForObjectDetection, "save_pretrained", full)
+    with pytest.raises(RuntimeError, match="No space"):
+        folder.write_model("best", model, SmcaImageProcessor())
+    assert [path.name for path in folder.path.iterdir()] == ["best"]
 
 
 def test_a_model_takes_the_place_of_the_one_before(folder: RunFolder, model: SmcaForObjectDetection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_when_it_has_waited(scores: list[float], patience: int, expected: bool) 
 def test_a_run_ends_early_and_is_not_resumed(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    measured, scores = CocoEvaluator.summary, iter([0.1, 0.3, 0.2, 0.3, 0.9])
+    measured, scores = CocoEvaluator.summary, iter([0.1, 0.3, 0.2, 0.3, 0.3])
     monkeypatch.setattr(CocoEvaluator, "summary", lambda self: {**measured(self), "AP": next(scores)})
     run = RunFolder(launch.train(small_request(scenes, tmp_path / "run", "patience=2", epochs=8)))
     assert [row["AP"] for row in run.metrics()] == [0.1, 0.3, 0.2, 0.3]
@@ -43,3 +44,7 @@ def test_a_run_ends_early_and_is_not_resumed(
     assert "stopped early at epoch 4" in capsys.readouterr().out
     assert len(run.metrics()) == 4
     assert before == {path: path.read_bytes() for path in run.path.glob("*/model.safetensors")}
+    shutil.rmtree(run.path / "checkpoints" / "checkpoint-8")
+    launch.resume(run.path)
+    assert "stopped early: no better AP in the last 2 epochs" in capsys.readouterr().out
+    assert [row["AP"] for row in run.metrics()] == [0.1, 0.3, 0.2, 0.3]
