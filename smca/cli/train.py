@@ -54,6 +54,7 @@ def _add_process(command: Parser) -> None:
     )
     group.add_argument("--seed", type=at_least(int, 0), default=0, help="seed of weights and data order")
     group.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    group.add_argument("--fsdp", action="store_true", help="shard weights and optimiser over the processes of torchrun")
     group.add_argument("--dry-run", action="store_true", help="check data, model and memory, then stop")
     group.add_argument("--print_config", action="store_true", help="print the recipe as YAML, then stop")
 
@@ -87,6 +88,7 @@ def run(arguments: Namespace) -> None:
         val_fraction=arguments.val_fraction,
         format=arguments.format,
         report_to=tuple(arguments.report_to),
+        fsdp=arguments.fsdp,
     )
     if arguments.print_config:
         say(resolved_yaml(request))
