@@ -9,6 +9,7 @@ import dataclasses
 import os
 import shutil
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers import ProgressCallback, TrainingArguments, set_seed
@@ -273,7 +274,7 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
         ddp_backend="gloo" if cpu and processes > 1 else None,
         ddp_find_unused_parameters=False if processes > 1 else None,
         ddp_timeout=SECONDS_TO_WAIT,
-        fsdp=request.fsdp,
+        fsdp=cast(str, request.fsdp),  # its hint is older than its values
         fsdp_config={"version": 2, "auto_wrap_policy": "NO_WRAP"} if request.fsdp else None,
     )
 
