@@ -138,13 +138,16 @@ class DetectionTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Tensor]:
-        """The micro-batches of one update, and the mean number of boxes in one, over all processes."""
+        """The micro-batches of one update, and the mean number of boxes in one, over all processes.
+
+        At least one is counted over all of them, whatever their number.
+        """
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         boxes = sum(len(label["boxes"]) for batch in batches for label in batch["labels"])
         count = torch.tensor([float(boxes), float(max(1, len(batches)))], device=device)
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(count)
-        return batches, count[0] / count[1]
+        return batches, count[0].clamp(min=1) / count[1]
 
     def compute_loss(
         self,
