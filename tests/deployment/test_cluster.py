@@ -18,7 +18,7 @@ from smca.sizes import ImageSize
 from tests.training.runs import small_request
 
 
-class Failed(Exception):
+class FailedError(Exception):
     """As Ray Train's error."""
 
     def __init__(self, **failures: Exception) -> None:
@@ -28,9 +28,9 @@ class Failed(Exception):
 
 def test_a_users_mistake_is_itself_and_all_else_one_line() -> None:
     mistake = DataError("no data")
-    assert _reason(Failed(one=RuntimeError("peer\nclosed"), two=mistake)) is mistake
-    assert str(_reason(Failed(one=RuntimeError("a\nb")))) == "training stopped: process 0 failed: RuntimeError: b"
-    assert str(_reason(Failed())) == "training stopped: last"
+    assert _reason(FailedError(one=RuntimeError("peer\nclosed"), two=mistake)) is mistake
+    assert str(_reason(FailedError(one=RuntimeError("a\nb")))) == "training stopped: process 0 failed: RuntimeError: b"
+    assert str(_reason(FailedError())) == "training stopped: last"
 
 
 def test_processes_go_with_ray(capsys: pytest.CaptureFixture[str]) -> None:
