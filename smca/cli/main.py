@@ -29,6 +29,7 @@ from smca.cli import (
 )
 from smca.cli.failures import outside
 from smca.cli.parsing import Parser, new_parser
+from smca.cli.process import complain
 from smca.errors import SmcaError, printable
 
 DESCRIPTION = "SMCA: a DETR detector with spatially modulated co-attention, to train, use and study."
@@ -71,6 +72,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         if "--debug" in words:
             traceback.print_exc()
-        print(f"smca: {printable(message)}", file=sys.stderr)
+        complain(f"smca: {printable(message)}")
         return 2
     return 0

@@ -6,11 +6,13 @@ import ctypes
 import os
 import sys
 import warnings
+from datetime import timedelta
 
 from smca import telemetry
 from smca.errors import printable
 
 LONGEST = 2000
+SECONDS_TO_ASK = 10
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -41,3 +43,23 @@ def say(text: str) -> None:
     """Print a result once, also when the processes of a distributed run all come by."""
     if os.environ.get("RANK", "0") == "0":
         print("\n".join(printable(line, LONGEST) for line in text.split("\n")), flush=True)
+
+
+def complain(line: str) -> None:
+    """Print a mistake to standard error; of the processes of torchrun that make the same one, only the first does."""
+    if _is_news(line):
+        print(line, file=sys.stderr, flush=True)
+
+
+def _is_news(line: str) -> bool:
+    """Whether no other process of torchrun has said so; asked of the store where torchrun's processes meet."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return True
+    from torch.distributed import DistError, TCPStore
+
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    try:
+        store = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=SECONDS_TO_ASK))
+        return store.add(f"smca/{os.environ.get('TORCHELASTIC_RESTART_COUNT')}/{line}", 1) == 1
+    except DistError:
+        return True

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
+from smca.cli.cluster import add_ray, check_ray, run_anywhere
 from smca.cli.parsing import Parser, above, add_format, at_least, fraction
 from smca.cli.process import say, start
 
@@ -54,15 +56,18 @@ def _add_process(command: Parser) -> None:
     )
     group.add_argument("--seed", type=at_least(int, 0), default=0, help="seed of weights and data order")
     group.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
+    add_ray(group)
+    group.add_argument("--fsdp", action="store_true", help="shard weights and optimiser over the processes")
     group.add_argument("--dry-run", action="store_true", help="check data, model and memory, then stop")
     group.add_argument("--print_config", action="store_true", help="print the recipe as YAML, then stop")
 
 
 def run(arguments: Namespace) -> None:
     """Train, or print the resolved recipe."""
+    check_ray(arguments)
     asks = arguments.backbone_weights in (None, "imagenet") or arguments.init or arguments.report_to != ["tensorboard"]
     start(network=bool(asks))
-    from smca.training.launch import resolved_yaml, train
+    from smca.training.launch import resolved_recipe, resolved_yaml, train
     from smca.training.request import TrainRequest
 
     request = TrainRequest(
@@ -87,8 +92,10 @@ def run(arguments: Namespace) -> None:
         val_fraction=arguments.val_fraction,
         format=arguments.format,
         report_to=tuple(arguments.report_to),
+        fsdp=arguments.fsdp,
     )
     if arguments.print_config:
         say(resolved_yaml(request))
-    else:
-        say(str(train(request)))
+        return
+    resolved_recipe(request)
+    run_anywhere(arguments, partial(train, request), request.device, request.out, bool(asks))

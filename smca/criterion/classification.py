@@ -55,7 +55,7 @@ class FocalTerm:
         """
         matched = logits[_layers(query), targets.image, query, targets.labels]
         right = self._affirmed(matched) - self._denied(matched)
-        return (self._denied(logits).sum(dim=(1, 2, 3)) + right.sum(dim=1)) / boxes.clamp(min=1)
+        return (self._denied(logits).sum(dim=(1, 2, 3)) + right.sum(dim=1)) / boxes.where(boxes > 0, 1)
 
     def _affirmed(self, logit: Tensor) -> Tensor:
         return -self.alpha * (-logit).sigmoid().pow(self.gamma) * functional.logsigmoid(logit)

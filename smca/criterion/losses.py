@@ -61,7 +61,8 @@ class SetCriterion(nn.Module):
 
         logits [L, B, N, outputs], boxes [L, B, N, 4]; a target: "class_labels" [n], "boxes" [n, 4].
         num_boxes: what to divide by, that is boxes per backward pass and process; `mean_boxes` of this batch
-        unless given. A trainer that adds up micro-batches gives their mean, so that the sum of all is right.
+        unless given. A trainer that adds up micro-batches gives their mean, which may be below 1, so that the sum of
+        all is right. Zero counts as one.
         groups: of the N queries so many, one after the other, see the same image; the result is their mean.
         Parts, not weighted: "class", "box", "giou" of the last layer, and "class_total", ... over all layers.
         """
@@ -87,8 +88,8 @@ class SetCriterion(nn.Module):
         distance, overlap = _box_losses(boxes, targets, query)
         per_layer = {
             "class": self.term.loss(logits, targets, query, count),
-            "box": distance / count.clamp(min=1),
-            "giou": overlap / count.clamp(min=1),
+            "box": distance / count.where(count > 0, 1),
+            "giou": overlap / count.where(count > 0, 1),
         }
         weights = {"class": self.weights.class_, "box": self.weights.box, "giou": self.weights.giou}
         loss = torch.stack([weights[name] * value.sum() for name, value in per_layer.items()]).sum()

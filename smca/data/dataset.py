@@ -1,7 +1,7 @@
 """From records to batches a model takes.
 
 Training items are augmented images with boxes as the model learns them: (cx, cy, w, h) normalised to the
-unpadded image. Item i of epoch e is a function of (seed, e, i) alone, whatever the number of workers.
+unpadded image. Item i of epoch e is a function of (seed, e, i) alone, whatever the number of workers and processes.
 Evaluation items are the images as they are; the image processor resizes them. `Collate` makes the batch: the
 processor normalises and pads.
 """
@@ -22,16 +22,24 @@ from smca.data.transforms import TrainTransform
 from smca.sizes import ImageSize
 
 Item = dict[str, Any]
+NOBODY = -1  # stands for an image where several processes need batches and there is none left
+
+
+def seed_for(*numbers: int) -> int:
+    """One seed of 64 bits from several numbers, 0 or more."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
 def generator_for(seed: int, epoch: int, index: int) -> torch.Generator:
     """The random stream of one item of one epoch, whichever process asks."""
-    sequence = np.random.SeedSequence((seed, epoch, index))
-    return torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+    return torch.Generator().manual_seed(seed_for(seed, epoch, index))
 
 
 class TrainDataset(Dataset[Item]):
-    """Items {"image" uint8 [3, H, W], "boxes" float32 [n, 4], "class_labels" int64 [n], "record" i}, crowd left out."""
+    """Items {"image" uint8 [3, H, W], "boxes" float32 [n, 4], "class_labels" int64 [n], "record" i}, crowd left out.
+
+    Item NOBODY is a black image without boxes.
+    """
 
     def __init__(self, records: Sequence[Record], transform: TrainTransform, seed: int = 0) -> None:
         self.records = records
@@ -54,6 +62,9 @@ class TrainDataset(Dataset[Item]):
         return generator_for(self.seed, int(self._epoch), index)
 
     def __getitem__(self, index: int) -> Item:
+        if index == NOBODY:
+            nothing = {"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.int64)}
+            return {"image": torch.zeros(3, 128, 128, dtype=torch.uint8), **nothing, "record": NOBODY}
         record = self.records[index]
         boxes, labels = map(torch.from_numpy, record.trainable)
         image, boxes, labels = self.transform(load_image(record.path), boxes, labels, self._draws(index))
@@ -83,7 +94,11 @@ class Collate:
         self.train = train
 
     def __call__(self, items: Sequence[Item]) -> Item:
-        """Keys pixel_values [B, 3, H, W], pixel_mask [B, H, W], records int64 [B]; labels in training."""
+        """Keys pixel_values [B, 3, H, W], pixel_mask [B, H, W], records int64 [B]; labels in training.
+
+        NOBODY is left out, or alone.
+        """
+        items = [item for item in items if item["record"] != NOBODY] or items[:1]
         batch = self.processor(
             images=[item["image"] for item in items],
             do_resize=not self.train,

@@ -165,7 +165,7 @@ class FiniteGuard(TrainerCallback):
                 "found": str(find) if find else "the gradients were not finite; a second pass was",
                 "tensor": find.tensor if find else None,
                 "module": find.module if find else None,
-                "files": [str(self.trainer.file_of(record)) for record in self._batches[part]["records"].tolist()],
+                "files": [str(file) for file in self.trainer.files_of(self._batches[part])],
                 "batch": next((name for name in kept if name.endswith(f"-part-{part}.safetensors")), None),
             }
             for part, find in found.items()

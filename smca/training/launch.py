@@ -9,6 +9,7 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers import ProgressCallback, TrainingArguments, set_seed
@@ -32,7 +33,7 @@ from smca.training.crop_warm_up import CropDataset, coarsest_levels, warm_up
 from smca.training.detector import Detector, new_detector
 from smca.training.keeping import NOTICE, Keeper
 from smca.training.precision import prepare_for_speed
-from smca.training.recipe import Recipe, from_yaml, with_request
+from smca.training.recipe import Optimisation, Recipe, from_yaml, with_request
 from smca.training.recipes import find_recipe
 from smca.training.recipes.fine_tuning import fine_tuning
 from smca.training.recorder import Recorder
@@ -42,6 +43,8 @@ from smca.training.run_folder import RunFolder
 from smca.training.stopping import has_waited
 from smca.training.trainer import DetectionTrainer
 from smca.training.weights import freeze, load_backbone, start_from
+
+SECONDS_TO_WAIT = 600  # for another process, before all end
 
 
 def resolved_recipe(request: TrainRequest) -> Recipe:
@@ -264,11 +267,8 @@ def _trainer(
 def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> TrainingArguments:
     plan = recipe.optimisation
     processes = int(os.environ.get("WORLD_SIZE", "1"))
+    _check_processes(processes, plan, request.fsdp)
     share = plan.batch // processes
-    if plan.batch % processes:
-        raise ConfigurationError(
-            f"batch {plan.batch} is not a multiple of {processes} processes; allowed: {processes}, {2 * processes}, ..."
-        )
     micro = max(size for size in range(1, min(plan.micro_batch, share) + 1) if share % size == 0)
     cpu = (device := pick_device(request.device)).type == "cpu"
     return TrainingArguments(
@@ -296,7 +296,21 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
         fp16=plan.precision == "fp16" and has_float16(device),
         ddp_backend="gloo" if cpu and processes > 1 else None,
         ddp_find_unused_parameters=False if processes > 1 else None,
+        ddp_timeout=SECONDS_TO_WAIT,
+        fsdp=cast(str, request.fsdp),  # its hint is older than its values
+        fsdp_config={"version": 2, "auto_wrap_policy": "NO_WRAP"} if request.fsdp else None,
     )
+
+
+def _check_processes(processes: int, plan: Optimisation, fsdp: bool) -> None:
+    if plan.batch % processes:
+        raise ConfigurationError(
+            f"batch {plan.batch} is not a multiple of {processes} processes; allowed: {processes}, {2 * processes}, ..."
+        )
+    if fsdp and processes == 1:
+        raise ConfigurationError("--fsdp shards a model over several processes, and this is one: start it by torchrun")
+    if fsdp and plan.averaging:
+        raise ConfigurationError("--fsdp keeps no average of the weights: --set averaging=0, or leave --fsdp out")
 
 
 def _trackers(request: TrainRequest) -> list[str]:

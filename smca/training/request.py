@@ -34,6 +34,7 @@ class TrainRequest:
     val_fraction: float = 0.0
     format: Format | None = None
     report_to: tuple[str, ...] = ("tensorboard",)
+    fsdp: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Builtin types only; the data folder absolute, so that a run resumes from anywhere."""

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainingArguments
 
 from smca.data.batching import SimilarSizes
-from smca.data.dataset import Collate, EvalDataset, TrainDataset
+from smca.data.dataset import NOBODY, Collate, EvalDataset, TrainDataset, seed_for
 from smca.data.records import Split
 from smca.evaluation.loop import collect
 from smca.inference.interruption import outlive_first_signal
@@ -62,6 +64,14 @@ def group_of(name: str) -> str:
     return "reference" if any(part in name for part in REFERENCES) else "rest"
 
 
+def gather(sharded: nn.Module, whole: nn.Module) -> None:
+    """Copy the weights of a model that is sharded over all processes into a whole one of each (collective)."""
+    options = StateDictOptions(full_state_dict=True)
+    whole.load_state_dict(get_model_state_dict(sharded, options=options))
+    for buffer in whole.buffers():
+        distributed.broadcast(buffer, src=0)
+
+
 class DetectionTrainer(Trainer):
     """Trains a detector whose forward takes pixel_values, pixel_mask, labels and num_boxes."""
 
@@ -79,7 +89,9 @@ class DetectionTrainer(Trainer):
         super().__init__(model, arguments, collate, train_dataset=train, eval_dataset=self.val_images)
         self.detector = model
         self.average = Average(model, plan.averaging) if plan.averaging else None
-        self.order = SimilarSizes(train, plan.batch, arguments.seed)
+        self.whole = deepcopy(model) if arguments.fsdp else None
+        together = arguments.per_device_train_batch_size * arguments.world_size
+        self.order = SimilarSizes(train, plan.batch, arguments.seed, together)
         self.plan = plan
         self.val = val
         self.processor = processor
@@ -89,8 +101,8 @@ class DetectionTrainer(Trainer):
 
     @property
     def judged(self) -> Detector:
-        """The model that is evaluated and saved: the averaged one where there is one."""
-        return self.average.model if self.average else self.detector
+        """The model that is evaluated and saved: the averaged one where there is one, never a sharded one."""
+        return self.average.model if self.average else self.whole or self.detector
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """AdamW with the backbone, and what says where queries look from, in groups of their own."""
@@ -163,21 +175,21 @@ class DetectionTrainer(Trainer):
     ) -> tuple[list[dict[str, Any]], Tensor]:
         """The micro-batches of one update, and the mean number of boxes in one, over all processes.
 
-        Workers that start draw a seed. Dropout must not notice, or it would differ after a resume.
+        At least one is counted over all of them, whatever their number.
         """
-        with torch.random.fork_rng(devices=[]):
-            batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         boxes = sum(len(label["boxes"]) for batch in batches for label in batch["labels"])
         count = torch.tensor([float(boxes), float(max(1, len(batches)))], device=device)
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(count)
-        mean = count[0] / count[1]
+        mean = count[0].clamp(min=1) / count[1]
         self.guard.begin(batches, mean)
         return batches, mean
 
-    def file_of(self, record: int) -> Path:
-        """The image that a training batch's `records` name."""
-        return self.order.dataset.records[record].path
+    def files_of(self, batch: dict[str, Any]) -> list[Path]:
+        """The images of a training batch."""
+        records = batch["records"].tolist()
+        return [self.order.dataset.records[record].path for record in records if record != NOBODY]
 
     def compute_loss(
         self,
@@ -186,10 +198,15 @@ class DetectionTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The criterion of the model on one micro-batch."""
+        """The criterion of the model on one micro-batch; zero for one of nobody.
+
+        What dropout draws depends on the images and the epoch, not on which process it is and what it did before.
+        """
+        records = inputs["records"].tolist()
+        torch.manual_seed(seed_for(self.args.seed, self.order.epoch, *(record - NOBODY for record in records)))
         names = ("pixel_values", "pixel_mask", "labels")
         outputs = model(**{name: inputs[name] for name in names}, num_boxes=num_items_in_batch)
-        loss = self.guard.weighed(outputs.loss)
+        loss = self.guard.weighed(outputs.loss) * (records != [NOBODY])
         return (loss, outputs) if return_outputs else loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | float | None = None) -> Tensor | float:
@@ -205,6 +222,8 @@ class DetectionTrainer(Trainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """COCO numbers on val, logged and handed to the callbacks."""
         rank, world = self.args.process_index, self.args.world_size
+        if self.whole:
+            gather(self.detector, self.whole)
         loader = DataLoader(
             self.val_images,
             batch_size=self.args.per_device_eval_batch_size,

@@ -4,8 +4,9 @@ import os
 
 import pytest
 import torch
+from torch.distributed import TCPStore
 
-from smca.cli.process import say, start
+from smca.cli.process import complain, say, start
 from smca.telemetry import SWITCHES
 
 
@@ -45,3 +46,16 @@ def test_results_are_printed_once(
         monkeypatch.setenv("RANK", rank)
     say("done")
     assert capsys.readouterr().out == said
+
+
+def test_torchruns_processes_complain_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The store is that of torchrun; where it is gone a line too many is better than none."""
+    store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    settings = {"TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_ADDR": "localhost", "MASTER_PORT": str(store.port)}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    for line in ("no data", "no data", "no model"):
+        complain(line)
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")
+    complain("no data")
+    assert capsys.readouterr().err.splitlines() == ["no data", "no model", "no data"]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -173,24 +169,3 @@ def test_every_epoch_draws_anew_in_every_worker(workers: int, scenes: Path, tmp_
         assert len(seen[-1]) == 8
     same = [torch.equal(seen[0][record], seen[1][record]) for record in range(8)]
     assert not any(same)
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one_run(scenes: Path, tmp_path: Path) -> None:
-    overrides = small_request(scenes, tmp_path).overrides
-    words = ["-m", "smca", "train", str(scenes), "--recipe", "smca-tiny", "--out", "run", "--device", "cpu"]
-    options = ["--epochs=2", "--batch=4", "--image-size=64", "--workers=0", "--precision=fp32", "--set"]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *launcher, *words, *options, *overrides],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == [1, 2]
-    assert [row["step"] for row in rows] == [2, 4]
-    assert all(math.isfinite(row["loss"]) and row["AP"] is not None for row in rows)
-    assert done.stdout.count("epoch   1 ") == 1
-    assert done.stdout.splitlines()[-1] == "run"

@@ -1,4 +1,4 @@
-"""Ray for one batch: started on this machine or joined by address, quiet, without telemetry and dashboard.
+"""Ray for one job: started on this machine or joined by address, quiet, without telemetry and dashboard.
 
 Raises ConfigurationError without Ray installed, ClusterError for a cluster that cannot be reached or that fails, and
 DeviceError for GPUs that it does not have.
@@ -70,7 +70,7 @@ def session(address: str | None, workers: int | None, device: str | None) -> Ite
         _quiet()
         yield _pool(ray, address, workers, device)
     except ray.exceptions.RayError as error:
-        raise ClusterError(f"Ray failed: {_last_line(error)}") from error
+        raise ClusterError(f"Ray failed: {last_line(error)}") from error
     finally:
         if not running:
             ray.shutdown()
@@ -98,7 +98,7 @@ def stream(items: list[dict[str, Any]], worker: type, job: Any, pool: Pool) -> I
 def need_ray() -> None:
     """Refuse to go on without Ray and what its Data needs."""
     if not all(importlib.util.find_spec(name) for name in ("ray", "pyarrow")):
-        raise ConfigurationError("smca batch needs Ray: pip install 'smca-detr[dist]'")
+        raise ConfigurationError("this needs Ray: pip install 'smca-detr[dist]'")
 
 
 def _imported(own: bool) -> Any:
@@ -129,7 +129,7 @@ def _start(ray: Any, address: str | None, workers: int | None) -> None:
             _knock(address)
             ray.init(address=address, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = _last_line(error)
+        reason = last_line(error)
         if address is None:
             raise ClusterError(f"Ray cannot be started on this machine: {reason}") from error
         advice = "one that asks for a token needs RAY_AUTH_MODE=token and the token here too"
@@ -188,6 +188,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _last_line(error: Exception) -> str:
+def last_line(error: Exception) -> str:
+    """The last line of what an error says, or its kind."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
