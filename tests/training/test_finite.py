@@ -78,7 +78,7 @@ def test_the_module_whose_output_broke_is_named(scenes: Path, tmp_path: Path) ->
     assert (row["update"], row["tensor"], row["module"]) == (2, "output", "decoder.layers.1.ffn.0")
     assert all(Path(file).is_file() for file in row["files"])
     batch = load_file(tmp_path / FOLDER / row["batch"])
-    assert [str(trainer.file_of(record)) for record in batch["records"].tolist()] == row["files"]
+    assert [str(file) for file in trainer.files_of(batch)] == row["files"]
     assert batch["pixel_values"].shape == (4, 3, 64, 64)
     assert batch["labels.3.boxes"].shape[1] == 4
 
