@@ -7,8 +7,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from smca.telemetry import SWITCHES
 
 ASK = """
@@ -37,7 +35,3 @@ def test_libraries_go_by_the_switches() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     found = json.loads(done.stdout)
     assert found == dict.fromkeys(found, True)
-
-
-def test_onnxruntime_has_a_switch_of_its_own() -> None:
-    assert callable(pytest.importorskip("onnxruntime").disable_telemetry_events)

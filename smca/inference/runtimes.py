@@ -48,7 +48,6 @@ class OnnxRuntime:
 
     def __init__(self, file: Path, device: str | None) -> None:
         runtime = package("onnxruntime", "export")
-        runtime.disable_telemetry_events()  # of Windows
         has_cuda = "CUDAExecutionProvider" in runtime.get_available_providers()
         if device == "cuda" and not has_cuda:
             raise DeviceError("this onnxruntime has no CUDA (package onnxruntime-gpu has); allowed here: cpu")
@@ -74,7 +73,7 @@ class OpenVino:
             raise DeviceError(f"{file} runs on OpenVINO, which has no CUDA; allowed: cpu")
         if not file.with_suffix(".bin").is_file():
             raise ModelError(f"{file} lacks its weights: no {file.with_suffix('.bin').name} beside it")
-        core = openvino().Core()
+        core = package("openvino", "openvino").Core()
         model = core.read_model(str(file))
         known = [name for name in NAMES if model.has_rt_info(["smca", name])]
         self.texts = {PREFIX + name: str(model.get_rt_info(["smca", name]).value) for name in known}
@@ -137,16 +136,11 @@ def open_runtime(file: Path, device: str | None) -> Runtime:
 
 
 def package(name: str, extra: str) -> Any:
-    """Import a package that an extra of this project brings."""
+    """Import a package that an extra of this project brings, its telemetry off."""
     import importlib
 
+    telemetry.switch_off()
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise ConfigurationError(f"{name} is not installed: pip install 'smca-detr[{extra}]'") from error
-
-
-def openvino() -> Any:
-    """OpenVINO without its telemetry."""
-    telemetry.switch_off()
-    return package("openvino", "openvino")

@@ -2,8 +2,9 @@
 
 unshare -rn python -m tests.cli.offline FOLDER
 
-Writes JSON, [{"words", "status", "err", "asked"}]: asked are the addresses and names, loopback's left out, that the
-process wanted to connect to or to be told. Works on nothing outside FOLDER.
+Writes JSON, [{"words", "status", "err", "asked", "unreached"}]. asked: the addresses and names, loopback's left out,
+that Python code wanted to connect to or to be told; unreached: how often the kernel had no way to an address, which
+counts native code and other processes too. Works on nothing outside FOLDER.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ COMMANDS = [
     ["data", "scenes", "d", "--images", "8", "--size", "64x64"],
     ["data", "check", "d"],
     [*TRAIN, *TINY, "--backbone-weights", "none", "--out", "run"],
+    ["export", "run/best", "--format", "onnx", "--out", "m.onnx"],
     ["train", "d", "--init", "run/best", "--epochs", "1", "--workers", "0", "--out", "tuned"],
     ["eval", "run/best", "d", "--workers", "0"],
     ["predict", "run/best", "d/images", "--out", "p", "--batch", "3"],
-    ["export", "run/best", "--format", "onnx", "--out", "m.onnx"],
     ["predict", "m.onnx", "d/images", "--out", "q"],
     ["serve", "run/best"],
     # What asks for the network says in one line that there is none.
@@ -70,6 +71,13 @@ def listen_in(asked: list[str]) -> None:
             asked.append(name)
 
     sys.addaudithook(hear)
+
+
+def without_route() -> int:
+    """How many packets and connections of this network namespace had no way to go."""
+    lines = Path("/proc/net/snmp").read_text().splitlines()
+    head, values = (line.split() for line in lines if line.startswith("Ip:"))
+    return int(values[head.index("OutNoRoutes")])
 
 
 def ask_and_stop(port: int, answers: list[int]) -> None:
@@ -108,10 +116,14 @@ def run_all() -> list[dict[str, Any]]:
     found = []
     for words in COMMANDS:
         asked.clear()
+        before = without_route()
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             status = serve(words) if words[0] == "serve" else main(words)
-        found.append({"words": words, "status": status, "err": err.getvalue(), "asked": [*asked]})
+        unreached = without_route() - before
+        found.append(
+            {"words": words, "status": status, "err": err.getvalue(), "asked": [*asked], "unreached": unreached}
+        )
     return found
 
 

@@ -48,7 +48,7 @@ def test_without_a_network_everything_works_that_asks_for_none(commands: list[di
     assert len(own) == len(commands) - len(ASKS)
     for one in own:
         expected = 130 if one["words"][0] == "serve" else 0
-        assert (one["status"], one["asked"]) == (expected, []), one
+        assert (one["status"], one["asked"], one["unreached"]) == (expected, [], 0), one
 
 
 @pytest.mark.slow

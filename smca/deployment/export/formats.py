@@ -20,7 +20,7 @@ from torch.export import ExportedProgram
 from smca.deployment.export.graph import quiet
 from smca.errors import ConfigurationError
 from smca.inference.manifest import PREFIX, ExportPrecision, Manifest
-from smca.inference.runtimes import EXTRA_FILE, openvino, package
+from smca.inference.runtimes import EXTRA_FILE, package
 
 ExportFormat = Literal["onnx", "openvino", "torch"]
 SUFFIXES: dict[ExportFormat, str] = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
@@ -51,7 +51,7 @@ def check(format: ExportFormat, precision: ExportPrecision) -> None:
         for name in ("onnx", "onnxscript", "onnxruntime"):
             package(name, "export")
     if format == "openvino":
-        openvino()
+        package("openvino", "openvino")
 
 
 def write(
@@ -100,7 +100,7 @@ def _finish_onnx(graph: Path, file: Path, manifest: Manifest) -> None:
 
 
 def _finish_openvino(graph: Path, file: Path, manifest: Manifest) -> None:
-    runtime: Any = openvino()
+    runtime: Any = package("openvino", "openvino")
     model = runtime.Core().read_model(str(graph))
     for name, text in manifest.to_texts().items():
         model.set_rt_info(text, ["smca", name.removeprefix(PREFIX)])
