@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 import torch
+from torch import distributed
 from transformers import ProgressCallback, TrainingArguments, set_seed
 from transformers.integrations import get_available_reporting_integrations
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
@@ -249,6 +251,8 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
     micro = max(size for size in range(1, min(plan.micro_batch, share) + 1) if share % size == 0)
     device = pick_device(request.device)
     cpu = device.type == "cpu"
+    if cpu and processes > 1 and not distributed.is_initialized():  # the Trainer would wait half an hour on a CPU
+        distributed.init_process_group("gloo", timeout=timedelta(seconds=SECONDS_TO_WAIT))
     return TrainingArguments(
         output_dir=str(folder.checkpoints),
         num_train_epochs=plan.epochs,
