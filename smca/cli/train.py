@@ -5,10 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smca.cli.cluster import add_ray, check_ray, run_anywhere
 from smca.cli.parsing import Parser, above, add_format, at_least, fraction
 from smca.cli.process import say, start
+
+if TYPE_CHECKING:
+    from smca.training.request import TrainRequest
 
 
 def add(parser: Parser) -> None:
@@ -68,9 +72,19 @@ def run(arguments: Namespace) -> None:
     asks = arguments.backbone_weights in (None, "imagenet") or arguments.init or arguments.report_to != ["tensorboard"]
     start(network=bool(asks))
     from smca.training.launch import resolved_recipe, resolved_yaml, train
+
+    request = _request(arguments)
+    if arguments.print_config:
+        say(resolved_yaml(request))
+        return
+    resolved_recipe(request)
+    run_anywhere(arguments, partial(train, request), request.device, request.out, bool(asks))
+
+
+def _request(arguments: Namespace) -> TrainRequest:
     from smca.training.request import TrainRequest
 
-    request = TrainRequest(
+    return TrainRequest(
         data=arguments.data,
         recipe=arguments.recipe,
         out=arguments.out,
@@ -94,8 +108,3 @@ def run(arguments: Namespace) -> None:
         report_to=tuple(arguments.report_to),
         fsdp=arguments.fsdp,
     )
-    if arguments.print_config:
-        say(resolved_yaml(request))
-        return
-    resolved_recipe(request)
-    run_anywhere(arguments, partial(train, request), request.device, request.out, bool(asks))

@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 import torch
+from torch import distributed
 from transformers import ProgressCallback, TrainingArguments, set_seed
 from transformers.integrations import get_available_reporting_integrations
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
@@ -271,6 +273,8 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
     share = plan.batch // processes
     micro = max(size for size in range(1, min(plan.micro_batch, share) + 1) if share % size == 0)
     cpu = (device := pick_device(request.device)).type == "cpu"
+    if cpu and processes > 1:
+        _meet()
     return TrainingArguments(
         output_dir=str(folder.checkpoints.draft),
         num_train_epochs=plan.epochs,
@@ -300,6 +304,12 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
         fsdp=cast(str, request.fsdp),  # its hint is older than its values
         fsdp_config={"version": 2, "auto_wrap_policy": "NO_WRAP"} if request.fsdp else None,
     )
+
+
+def _meet() -> None:
+    """The group of processes, on a CPU: the Trainer's own would wait half an hour for one that stands still."""
+    if not distributed.is_initialized():
+        distributed.init_process_group("gloo", timeout=timedelta(seconds=SECONDS_TO_WAIT))
 
 
 def _check_processes(processes: int, plan: Optimisation, fsdp: bool) -> None:

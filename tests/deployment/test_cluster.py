@@ -53,9 +53,9 @@ def test_two_workers_train_one_run(tmp_path: Path, capsys: pytest.CaptureFixture
     options = ["--workers=0", "--device=cpu", "--ray=local", "--processes=2", "--set"]
     with session(None, 2, "cpu"):
         assert main([*words, *options, *small_request(data, run).overrides]) == 0
+        lines = capsys.readouterr().out.splitlines()
         with pytest.raises(ClusterError, match="training stopped: process 1 failed"):
             on_ray(die, "local", 2, "cpu", 60, tmp_path, print)
-    lines = capsys.readouterr().out.splitlines()
     assert "an update: 4 images = 2 processes x 1 steps x 2 images" in lines
     assert sum(line.startswith("epoch   1") for line in lines) == 1
     assert lines[-1] == str(run)
