@@ -245,14 +245,11 @@ def _trainer(
 
 def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> TrainingArguments:
     plan = recipe.optimisation
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    _check_processes(processes, plan, request.fsdp)
-    share = plan.batch // processes
-    micro = max(size for size in range(1, min(plan.micro_batch, share) + 1) if share % size == 0)
     device = pick_device(request.device)
     cpu = device.type == "cpu"
-    if cpu and processes > 1 and not distributed.is_initialized():  # the Trainer would wait half an hour on a CPU
-        distributed.init_process_group("gloo", timeout=timedelta(seconds=SECONDS_TO_WAIT))
+    processes = _meet(plan, request.fsdp, cpu)
+    share = plan.batch // processes
+    micro = max(size for size in range(1, min(plan.micro_batch, share) + 1) if share % size == 0)
     return TrainingArguments(
         output_dir=str(folder.checkpoints),
         num_train_epochs=plan.epochs,
@@ -283,7 +280,12 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
     )
 
 
-def _check_processes(processes: int, plan: Optimisation, fsdp: bool) -> None:
+def _meet(plan: Optimisation, fsdp: bool, cpu: bool) -> int:
+    """How many processes there are, once they can do what is asked; on a CPU they meet here.
+
+    The Trainer would have them meet too, and wait half an hour for one that stands still.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
     if plan.batch % processes:
         raise ConfigurationError(
             f"batch {plan.batch} is not a multiple of {processes} processes; allowed: {processes}, {2 * processes}, ..."
@@ -292,6 +294,9 @@ def _check_processes(processes: int, plan: Optimisation, fsdp: bool) -> None:
         raise ConfigurationError("--fsdp shards a model over several processes, and this is one: start it by torchrun")
     if fsdp and plan.averaging:
         raise ConfigurationError("--fsdp keeps no average of the weights: --set averaging=0, or leave --fsdp out")
+    if cpu and processes > 1 and not distributed.is_initialized():
+        distributed.init_process_group("gloo", timeout=timedelta(seconds=SECONDS_TO_WAIT))
+    return processes
 
 
 def _trackers(request: TrainRequest) -> list[str]:
