@@ -268,13 +268,10 @@ def _trainer(
 
 def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> TrainingArguments:
     plan = recipe.optimisation
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    _check_processes(processes, plan, request.fsdp)
+    cpu = (device := pick_device(request.device)).type == "cpu"
+    processes = _meet(plan, request.fsdp, cpu)
     share = plan.batch // processes
     micro = max(size for size in range(1, min(plan.micro_batch, share) + 1) if share % size == 0)
-    cpu = (device := pick_device(request.device)).type == "cpu"
-    if cpu and processes > 1:
-        _meet()
     return TrainingArguments(
         output_dir=str(folder.checkpoints.draft),
         num_train_epochs=plan.epochs,
@@ -306,13 +303,12 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
     )
 
 
-def _meet() -> None:
-    """The group of processes, on a CPU: the Trainer's own would wait half an hour for one that stands still."""
-    if not distributed.is_initialized():
-        distributed.init_process_group("gloo", timeout=timedelta(seconds=SECONDS_TO_WAIT))
+def _meet(plan: Optimisation, fsdp: bool, cpu: bool) -> int:
+    """How many processes there are, once they can do what is asked; on a CPU they meet here.
 
-
-def _check_processes(processes: int, plan: Optimisation, fsdp: bool) -> None:
+    The Trainer would have them meet too, and wait half an hour for one that stands still.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
     if plan.batch % processes:
         raise ConfigurationError(
             f"batch {plan.batch} is not a multiple of {processes} processes; allowed: {processes}, {2 * processes}, ..."
@@ -321,6 +317,9 @@ def _check_processes(processes: int, plan: Optimisation, fsdp: bool) -> None:
         raise ConfigurationError("--fsdp shards a model over several processes, and this is one: start it by torchrun")
     if fsdp and plan.averaging:
         raise ConfigurationError("--fsdp keeps no average of the weights: --set averaging=0, or leave --fsdp out")
+    if cpu and processes > 1 and not distributed.is_initialized():
+        distributed.init_process_group("gloo", timeout=timedelta(seconds=SECONDS_TO_WAIT))
+    return processes
 
 
 def _trackers(request: TrainRequest) -> list[str]:
