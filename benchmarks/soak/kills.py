@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,7 @@ OPTIONS = ("--recipe=smca-tiny", "--batch=4", "--image-size=64", "--device=cpu",
 BEGUN = ("an update:", "going on from")
 NINE = signal.SIGKILL
 SPAN = 0.8  # of the seconds that training took; afterwards the process ends by itself
+LONGEST = 300.0  # seconds; a process that hangs is killed, which its status tells
 MOST_RUNS = 12  # of a case, for some end before they are hit
 DISKS = (30, 200, 500, 900, 1500)  # kilobytes
 
@@ -83,6 +85,8 @@ class Process:
             cwd=ROOT, env=environment, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
+        self.guard = threading.Timer(LONGEST, self.process.kill)
+        self.guard.start()
 
     def begins(self) -> float:
         """Wait until training is about to begin; the moment."""
@@ -108,6 +112,7 @@ class Process:
         """Wait for its end; what it said."""
         self.lines += self.process.stdout or ()
         self.process.wait()
+        self.guard.cancel()
         return "".join(self.lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import threading
@@ -22,11 +23,13 @@ def stop_on_interrupt(notice: str = "") -> Iterator[Event]:
     """An event that the first signal inside the block sets, writing `notice` to stderr; a second one raises AtOnce.
 
     Where a signal does not do its usual thing anyway (another thread, another handler) nothing is changed. Processes
-    forked inside the block, which a terminal signals too, live until the second one as well.
+    forked inside the block, which a terminal signals too, live until the second one as well, or the end of the block.
     """
-    stop, owner = Event(), os.getpid()
+    stop, owner, over = Event(), os.getpid(), mmap.mmap(-1, 1)
 
     def ask(_: int, __: FrameType | None) -> None:
+        if over[0] and os.getpid() != owner:  # its parent ends it
+            os._exit(0)
         if stop.is_set():
             raise AtOnce
         stop.set()
@@ -41,6 +44,7 @@ def stop_on_interrupt(notice: str = "") -> Iterator[Event]:
     try:
         yield stop
     finally:
+        over[0] = 1
         for number in changed:
             signal.signal(number, USUAL[number])
 

@@ -41,6 +41,18 @@ def test_a_forked_process_outlives_the_first_and_says_nothing(capfd: pytest.Capt
     assert capfd.readouterr().err == ""
 
 
+def test_a_forked_process_ends_when_told_after_the_block() -> None:
+    with stop_on_interrupt():
+        process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+        process.start()
+        process.terminate()
+        process.join(0.5)
+        assert process.is_alive()
+    process.terminate()
+    process.join(10)
+    assert process.exitcode == 0
+
+
 def test_loader_processes_outlive_a_signal_to_all() -> None:
     items = TensorDataset(torch.arange(8))
     with stop_on_interrupt() as stop:
