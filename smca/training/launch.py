@@ -30,6 +30,7 @@ from smca.inference.loading import pick_device
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.modeling.precision import has_bfloat16, has_float16
 from smca.progress import Progress
+from smca.training.bad_batches import FOLDER
 from smca.training.beginning import initial_model
 from smca.training.crop_warm_up import CropDataset, coarsest_levels, warm_up
 from smca.training.detector import Detector, new_detector
@@ -254,7 +255,8 @@ def _trainer(
     processor = SmcaImageProcessor.suited_to(model.config, size)
     prepare_for_speed(model, arguments, recipe.optimisation.precision == "bf16", request.compile)
     images = TrainDataset(data.train.records, TrainTransform(recipe.augmentation), arguments.seed)
-    trainer = DetectionTrainer(model, arguments, recipe.optimisation, images, data.val or data.train, processor)
+    val, bad_batches = data.val or data.train, folder.path / FOLDER
+    trainer = DetectionTrainer(model, arguments, recipe.optimisation, images, val, processor, bad_batches)
     for shown in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(shown)
     report = RunReport(folder, trainer.val, recipe.optimisation.epochs, progress, request.device)

@@ -29,7 +29,6 @@ from smca.inference.interruption import outlive_first_signal
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.progress import Progress
 from smca.training.averaging import Average
-from smca.training.bad_batches import FOLDER
 from smca.training.detector import Detector
 from smca.training.finite import FiniteGuard
 from smca.training.recipe import Optimisation
@@ -83,6 +82,7 @@ class DetectionTrainer(Trainer):
         train: TrainDataset,
         val: Split,
         processor: SmcaImageProcessor,
+        bad_batches: Path,
     ) -> None:
         collate = Collate(processor, train=True)
         self.val_images = EvalDataset(val.records)
@@ -96,7 +96,7 @@ class DetectionTrainer(Trainer):
         self.val = val
         self.processor = processor
         self.model_accepts_loss_kwargs = False
-        self.guard = FiniteGuard(self, Path(arguments.output_dir or ".").with_name(FOLDER), plan.non_finite == "skip")
+        self.guard = FiniteGuard(self, bad_batches, plan.non_finite == "skip")
         self.add_callback(self.guard)
 
     @property
