@@ -2,8 +2,9 @@
 
 Resident memory is read at the end of an epoch, after evaluation, models and the page. The first ten epochs, in which
 caches and allocators fill, do not count; a line is fitted to the others. The limit, 1 MB an epoch, is a quarter of what
-one leaked batch an update would be (4 MB an epoch here), and above what a single late page of an allocator makes of it
-(a step of 6 MB within the twenty epochs is .4 MB an epoch). The median growth says how flat the memory is otherwise.
+one leaked batch an update would be (4 MB an epoch here), and above what one step makes of it: two
+whole runs had a step of 4 to 6 MB between epochs 16 and 18, whose cause is not known, and were flat before and after.
+The median growth says how flat.
 """
 
 from __future__ import annotations

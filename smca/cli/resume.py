@@ -27,4 +27,5 @@ def run(arguments: Namespace) -> None:
     from smca.training.run_folder import RunFolder
 
     run = arguments.run_folder
-    run_anywhere(arguments, partial(resume, run), RunFolder(run).read_request().device, run, network=False)
+    device = RunFolder(run).read_request().device if arguments.ray else None
+    run_anywhere(arguments, partial(resume, run), device, run, network=False)

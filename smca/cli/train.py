@@ -77,7 +77,8 @@ def run(arguments: Namespace) -> None:
     if arguments.print_config:
         say(resolved_yaml(request))
         return
-    resolved_recipe(request)
+    if arguments.ray:
+        resolved_recipe(request)  # what it refuses is refused before Ray starts
     run_anywhere(arguments, partial(train, request), request.device, request.out, bool(asks))
 
 
