@@ -29,8 +29,8 @@ FP16 = pytest.mark.skipif(not has_float16(torch.device("cpu")), reason="this pro
 
 
 def rows(trainer_or_run: DetectionTrainer | Path) -> list[dict[str, Any]]:
-    run = trainer_or_run if isinstance(trainer_or_run, Path) else Path(str(trainer_or_run.args.output_dir)).parent
-    return BadBatches(run / FOLDER).rows()
+    bad = BadBatches(trainer_or_run / FOLDER) if isinstance(trainer_or_run, Path) else trainer_or_run.guard.bad
+    return bad.rows()
 
 
 def state_of(trainer: DetectionTrainer) -> dict[str, Tensor]:
