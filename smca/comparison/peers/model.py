@@ -2,8 +2,9 @@
 
     out = model(pixel_values=x, pixel_mask=m, labels=t)     as `SmcaForObjectDetection`
 
-A batch is cut into groups of images of one size and each group goes through the peer without padding: no prediction
-depends on its batch, whatever the peer does with padding. While it trains, the output is the loss alone.
+A batch is cut into groups of images of one size and each group is learned without padding, whatever the peer does with
+it; a prediction is made of each image by itself and cannot depend on its batch. While it trains, the output is the loss
+alone.
 Raises ConfigurationError for what a peer cannot do (compiling for any size).
 """
 
@@ -111,8 +112,11 @@ class PeerForObjectDetection(PreTrainedModel):
         return torch.stack(parts).sum()
 
     def _look(self, groups: Sequence[Group]) -> Predictions:
+        """One by one: among companions of its size an image's numbers round otherwise, which suppression of boxes and
+        choices of the best turn into other detections.
+        """
         order = torch.tensor([image for images, _ in groups for image in images]).argsort()
-        found = [self.peer.look(pixels) for _, pixels in groups]
+        found = [self.peer.look(one[None]) for _, pixels in groups for one in pixels]
         logits, boxes = (torch.cat([one[kind][-1] for one in found])[order] for kind in (0, 1))
         return Predictions(logits, boxes)
 
