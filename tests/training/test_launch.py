@@ -137,15 +137,23 @@ def test_more_objects_than_queries(scenes: Path, tmp_path: Path) -> None:
     launch.train(small_request(data, tmp_path / "run", "num_queries=40", dry_run=True))
 
 
-@pytest.mark.parametrize("kind", ["run", "file", "folder"])
-def test_an_output_folder_in_use(kind: str, scenes: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "in use: choose another"),
+        ("other.txt", "in use: choose another"),
+        ("run.json", "in use: .*smca resume .*run"),
+    ],
+    ids=["file", "folder", "run"],
+)
+def test_an_output_folder_in_use(content: str | None, message: str, scenes: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    if kind == "file":
+    if content is None:
         run.write_text("mine")
     else:
         run.mkdir()
-        (run / ("run.json" if kind == "run" else "notes.txt")).write_text("{}")
-    refused(OutputError, r"in use: .*smca resume .*run", tmp_path, data=scenes)
+        (run / content).write_text("{}")
+    refused(OutputError, message, tmp_path, data=scenes)
 
 
 def test_an_empty_output_folder_is_taken(scenes: Path, tmp_path: Path) -> None:
