@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from smca.inference.interruption import USUAL
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -20,11 +22,11 @@ def shared() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def ctrl_c_interrupts() -> None:
-    """Also where the tests run as a shell's background job, which begins with Ctrl-C ignored."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.fixture(autouse=True)
+def usual_signals() -> None:
+    """Also where the tests run as a shell's background job, which begins with Ctrl-C ignored, and after Ray."""
+    for number, usual in USUAL.items():
+        signal.signal(number, usual)
 
 
 @pytest.fixture(autouse=True)
