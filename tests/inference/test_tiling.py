@@ -60,12 +60,11 @@ def rows(boxes: np.ndarray, labels: np.ndarray) -> list[tuple[float, ...]]:
 
 
 def hides(box: list[int], others: list[list[int]]) -> bool:
-    """Whether a box has more than a third of its union with one of the others in common."""
+    """Whether a box and another have more than a third of the smaller in common: parts of them may look alike."""
     for other in others:
         width, height = (min(box[i + 2], other[i + 2]) - max(box[i], other[i]) for i in (0, 1))
         common = max(width, 0) * max(height, 0)
-        areas = sum((each[2] - each[0]) * (each[3] - each[1]) for each in (box, other))
-        if 3 * common > areas - common:
+        if 3 * common > min((each[2] - each[0]) * (each[3] - each[1]) for each in (box, other)):
             return True
     return False
 
