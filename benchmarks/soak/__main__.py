@@ -34,7 +34,12 @@ def main() -> int:
 
 def table() -> str:
     """The page: a claim a section, with its figures."""
-    lines = ["# Reliability, measured", "", "Written by `make soak`.", ""]
+    lines = [
+        "# Reliability, measured",
+        "",
+        "Written by `make soak`; parts may have been run alone, on the day that stands below each.",
+        "",
+    ]
     for file in sorted(FOLDER.glob("*.json")):
         found = json.loads(file.read_text())
         lines += [f"## {file.stem}", "", found["claim"], "", "| figure | value |", "|---|---|"]

@@ -2,7 +2,7 @@
 
 A loss that is not finite makes every gradient NaN, so one number, the norm of the gradients, tells of both and is the
 same on all processes: the guard costs one comparison an update. Only where it fails are the same micro-batches seen
-again with the same random numbers, every module watched (watch.py), and the images written down (bad_batches.py).
+again, dropout drawing the same, every module watched (watch.py), and the images written down (bad_batches.py).
 
 "stop" ends the run with a TrainingError, its last checkpoint untouched. "skip" leaves the update out: weights,
 averages, moments and statistics stay as they were, the schedule goes on. Skipping ends too, where the weights
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,6 @@ class FiniteGuard(TrainerCallback):
         self._batches: list[dict[str, Any]] = []
         self._boxes: Tensor | None = None
         self._losses: list[Tensor] = []
-        self._random: list[Tensor] = []
         self._running: list[Tensor] = []
         self._statistics: list[Tensor] = []
         self._loss_before = torch.zeros(())
@@ -68,10 +68,7 @@ class FiniteGuard(TrainerCallback):
         self._running = [value for norm in norms for value in norm.buffers()]
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Remember what the update starts from beside the weights: random numbers and running statistics."""
-        self._random = [torch.get_rng_state()]
-        if args.device.type == "cuda":
-            self._random.append(torch.cuda.get_rng_state(args.device))
+        """Remember what the update starts from beside the weights. Dropout draws by images (`compute_loss`)."""
         self._statistics = [value.clone() for value in self._running]
         self._loss_before = self.trainer._tr_loss.clone()
 
@@ -141,14 +138,9 @@ class FiniteGuard(TrainerCallback):
     def _second_pass(self, model: nn.Module) -> dict[int, Find | None]:
         """What broke first in each micro-batch that broke; all of them, without a cause, if none does again."""
         trainer, found = self.trainer, {}
-        cuda = [trainer.args.device] if trainer.args.device.type == "cuda" else []
-        with torch.random.fork_rng(cuda):
-            torch.set_rng_state(self._random[0])
-            if cuda:
-                torch.cuda.set_rng_state(self._random[1], cuda[0])
-            for part, batch in enumerate(self._batches):
-                step = lambda batch=batch: trainer.training_step(model, dict(batch), self._boxes)  # noqa: E731
-                found[part] = first_bad(trainer.detector, batch, step)
+        for part, batch in enumerate(self._batches):
+            step = partial(trainer.training_step, model, dict(batch), self._boxes)
+            found[part] = first_bad(trainer.detector, batch, step)
         self._restore()
         if self._anywhere(any(found.values())):
             return {part: find for part, find in found.items() if find}

@@ -286,7 +286,6 @@ def _arguments(folder: RunFolder, request: TrainRequest, recipe: Recipe) -> Trai
         logging_nan_inf_filter=False,
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=2,
         remove_unused_columns=False,
         dataloader_num_workers=_workers(request),
         dataloader_persistent_workers=_workers(request) > 0,

@@ -27,10 +27,10 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TINY = ["--epochs", "1", "--workers", "0"]
 
 
-def lines(page: Path, *languages: str) -> Iterator[str]:
-    """The lines of a page's blocks of some languages, continued ones joined."""
+def blocks(page: Path) -> Iterator[tuple[str, str]]:
+    """Language and text of a page's blocks, continued lines joined."""
     for language, text in BLOCK.findall(page.read_text()):
-        yield from text.replace("\\\n", " ").splitlines() if language in languages else ()
+        yield language, text.replace("\\\n", " ")
 
 
 def words_of(line: str) -> list[str]:
@@ -83,9 +83,10 @@ class Reader:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_is_one_of_ours(page: Path) -> None:
-    for line in lines(page, "", "bash", "console"):
-        if line.startswith("smca "):
-            build_parser().parse(words_of(line))
+    for language, text in blocks(page):
+        for line in text.splitlines() if language in ("", "bash", "console") else ():
+            if line.startswith("smca "):
+                build_parser().parse(words_of(line))
 
 
 def follow(*names: str) -> None:
@@ -93,10 +94,10 @@ def follow(*names: str) -> None:
     reader = Reader()
     for name in names:
         page = ROOT / "docs" / f"{name}.md"
-        for language, text in BLOCK.findall(page.read_text()):
+        for language, text in blocks(page):
             if language == "python":
                 exec(compile(text, str(page), "exec"), {})  # noqa: S102 - what our own pages say
-            for line in text.replace("\\\n", " ").splitlines() if language == "bash" else ():
+            for line in text.splitlines() if language == "bash" else ():
                 reader.type(line)
         reader.leave()
 
