@@ -41,7 +41,7 @@ TRIALS: dict[str, tuple[str, ...]] = {
     "longer-warm-up": ("warmup=.2",),
     "all-of-these": (*SLOW, "pre_norm=false", "reference_factor=1", "warmup=.2"),
 }
-TRIAL_EPOCHS, EPOCHS, LONG = 8, 8, 80
+TRIAL_EPOCHS, EPOCHS, LONG = 16, 8, 80
 LEARNED = 0.01  # an AP below it is noise: then the loss decides
 LITE0 = (
     *("backbone=timm/tf_efficientnet_lite0", "backbone_norm=batch", "frozen_stages=3", "crop_epochs=8"),

@@ -155,7 +155,7 @@ def main() -> None:
         "inference, ms": bf16_inference,
         **{
             f"training, {kind}{', compiled' * compiled}": lambda kind=kind, compiled=compiled: training(
-                kind, compiled, 20
+                kind, compiled, 10
             )
             for compiled in (False, True)
             for kind in BATCHES
