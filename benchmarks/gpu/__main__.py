@@ -3,7 +3,8 @@
     python benchmarks/gpu [--out docs/results/gpu]
 
 Needs a CUDA device with 40 GB, torch 2.11 to 2.15, torchvision, timm, transformers, scipy; no network, no data. Prints
-as it goes and writes speed.json after every part, so that what was measured before a limit is there. Parts:
+as it goes and writes speed.json after every part, so that what was measured before a limit is there; page.py makes a
+page of it. Parts:
 
 correctness   the folded form in float32 and bfloat16 on the device against float64 E5, outputs and gradients
 kernels       which attention kernels ran
