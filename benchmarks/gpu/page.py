@@ -22,7 +22,7 @@ def page(found: dict[str, Any]) -> str:
         "",
         f"Written by `python benchmarks/gpu` and its `page.py`. {found['machine']}; {versions}; {found['date']}.",
         "",
-        "Training of R50 at 800x1333, bfloat16; the share of the card's peak counts a forward's operations three times.",
+        "Training of R50 at 800x1333, bfloat16; share of peak: three times a forward's operations.",
         "",
         *_table([found[key] for key in found if key.startswith("training")]),
         "",
