@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.utils import can_return_tuple
 
@@ -82,16 +83,16 @@ class SmcaForObjectDetection(PreTrainedModel):
         """Called by transformers for a new model and for what a loaded one lacks."""
         initialize(self)
 
-    def activation_checkpointing_enable(
-        self,
-        activation_checkpointing_kwargs: dict[str, Any] | None = None,
-        every_n_layers: int = 1,
-        offload: bool = False,
+    def _set_gradient_checkpointing(
+        self, enable: bool = True, gradient_checkpointing_func: Callable[..., Any] = checkpoint, every_n_layers: int = 1
     ) -> None:
-        """Recompute encoder blocks and decoder layers in the backward pass instead of keeping what they computed."""
-        if (activation_checkpointing_kwargs or {}).get("use_reentrant"):
+        """Recompute encoder blocks and decoder layers in the backward pass instead of keeping what they computed.
+
+        Called by transformers' activation_checkpointing_enable, and gradient_checkpointing_enable of before 5.23.
+        """
+        if getattr(gradient_checkpointing_func, "keywords", {}).get("use_reentrant"):
             raise ConfigurationError("use_reentrant is True; allowed: False (the reentrant kind would lose gradients)")
-        super().activation_checkpointing_enable(activation_checkpointing_kwargs, every_n_layers, offload)
+        super()._set_gradient_checkpointing(enable, gradient_checkpointing_func, every_n_layers)
 
     def prepare_for_inference(self, dtype: torch.dtype | None = None) -> None:
         """Look at images faster where no gradients are wanted: norms in the convolutions, channels last, `dtype`.
