@@ -6,16 +6,18 @@ Needs a CUDA device with 40 GB, torch 2.11 to 2.15, torchvision, timm, transform
 as it goes and writes speed.json after every part, so that what was measured before a limit is there; page.py makes a
 page of it. Parts:
 
-correctness   the folded form in float32 and bfloat16 on the device against float64 E5, outputs and gradients
+correctness   the folded and the biased form in float32 and bfloat16 against float64 E5, outputs and gradients
 kernels       which attention kernels ran
 attention     `smca bench`'s co-attention table, loss table, by CUDA events
 training      full R50 single- and multi-scale at 800x1333, bf16: images/s, memory, share of peak, compiled and not
+busy          how long the device works in such a step, and in which kernels most
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -47,20 +49,23 @@ def correctness() -> list[dict[str, Any]]:
     for size in (attention.C5, attention.C4):
         for dtype in (torch.float32, torch.bfloat16):
             case = attention.Attention(attention.Shape(size, dtype=dtype), "cuda")
-            leaves = [case.query, case.key, case.value, case.centre, case.precision]
-            leaves = [leaf.detach().requires_grad_() for leaf in leaves]
-            exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
-            folded = case.folded(*leaves)
-            wanted = _exact(case, exact)
-            slopes = zip(
-                torch.autograd.grad(folded, leaves, case.upstream),
-                torch.autograd.grad(wanted, exact, case.upstream.double()),
-                strict=True,
-            )
-            relative = [((a.double() - b).norm() / b.norm()).item() for a, b in slopes]
-            error = (folded.double() - wanted).abs().max().item()
-            found.append({"shape": str(case.shape), "error": error, "gradients q k v centre A": relative})
+            found += [{"form": form, "shape": str(case.shape), **_errors(case, form)} for form in ("folded", "masked")]
     return found
+
+
+def _errors(case: attention.Attention, form: str) -> dict[str, Any]:
+    leaves = [case.query, case.key, case.value, case.centre, case.precision]
+    leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+    exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    output = getattr(case, form)(*leaves)
+    wanted = _exact(case, exact)
+    slopes = zip(
+        torch.autograd.grad(output, leaves, case.upstream),
+        torch.autograd.grad(wanted, exact, case.upstream.double()),
+        strict=True,
+    )
+    relative = [((a.double() - b).norm() / b.norm()).item() for a, b in slopes]
+    return {"error": (output.double() - wanted).abs().max().item(), "gradients q k v centre A": relative}
 
 
 def _exact(case: attention.Attention, leaves: list[torch.Tensor]) -> torch.Tensor:
@@ -118,6 +123,22 @@ def training(kind: str, compiled: bool, seconds: float) -> dict[str, Any]:
     }
 
 
+def busy(steps: int = 3) -> dict[str, Any]:
+    """Milliseconds of a single-scale step of R50, of the device's work in it, and of its twenty longest kernels."""
+    model = ours(R50, multi=False).cuda()
+    step = _in_bf16(learning(model, torch.randn(BATCHES["single-scale"], 3, *IMAGE, device="cuda")))
+    device_clock(lambda: [step() for _ in range(steps)])
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as seen:
+        wall = device_clock(lambda: [step() for _ in range(steps)])
+    kernels = {one.key: one.self_device_time_total / 1000 / steps for one in seen.key_averages()}
+    longest = sorted(kernels, key=lambda name: -kernels[name])[:20]
+    return {
+        "step, ms": 1000 * wall / steps,
+        "device busy, ms": sum(kernels.values()),
+        "longest": {name[:100]: kernels[name] for name in longest},
+    }
+
+
 def _in_bf16(work: Callable[[], object]) -> Callable[[], object]:
     def step() -> object:
         with torch.autocast("cuda", torch.bfloat16):
@@ -147,6 +168,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("benchmarks/gpu needs a CUDA device, and there is none")
     out.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("torch.utils._sympy.interp").setLevel(logging.ERROR)  # hundreds of lines a compilation
     results: dict[str, Any] = machine()
     parts: dict[str, Callable[[], Any]] = {
         "correctness": correctness,
@@ -154,6 +176,7 @@ def main() -> None:
         "loss": lambda: [one.to_dict() for one in losses.ratios(20, device_clock, "cuda")],
         "attention": lambda: [one.to_dict() for one in attention.ratios(30, device_clock, "cuda")],
         "inference, ms": bf16_inference,
+        "busy": busy,
         **{
             f"training, {kind}{', compiled' * compiled}": lambda kind=kind, compiled=compiled: training(
                 kind, compiled, 10

@@ -30,7 +30,8 @@ def page(found: dict[str, Any]) -> str:
         + ", ".join(f"{name.removeprefix('torch.')} {ms:.0f} ms" for name, ms in found["inference, ms"].items())
         + ".",
         "",
-        "The folded form against E5 in float64: largest error of outputs, relative errors of gradients.",
+        *_busy(found.get("busy")),
+        "Forms of co-attention against E5 in float64: largest error of outputs, relative errors of gradients.",
         "",
         *_table(_errors(found["correctness"])),
         "",
@@ -44,10 +45,18 @@ def page(found: dict[str, Any]) -> str:
 def _errors(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     names = ("query", "key", "value", "centre", "precision")
     return [
-        {"shape": case["shape"], "outputs": case["error"]}
+        {"form": case["form"], "shape": case["shape"], "outputs": case["error"]}
         | dict(zip(names, case["gradients q k v centre A"], strict=True))
         for case in cases
     ]
+
+
+def _busy(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    rows = [{"kernel": f"`{name}`", "ms": ms} for name, ms in found["longest"].items()]
+    words = f"In a single-scale step of {found['step, ms']:.0f} ms the device works {found['device busy, ms']:.0f} ms:"
+    return [words, "", *_table(rows), ""]
 
 
 def _ratio(row: dict[str, Any]) -> dict[str, Any]:
