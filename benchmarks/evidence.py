@@ -92,7 +92,7 @@ class Evidence:
             self._compare(name, self.shared / "data" / "bccd", ("smca", "detr"), 40, (), "--size", "small")
         elif name == "bccd-r50":
             own = ("--size", "r50", "--backbone-weights", "none", "--device", "cuda")
-            self._compare(name, self.shared / "data" / "bccd", OURS[1:4:2], 14, R50, *own)
+            self._compare(name, self.shared / "data" / "bccd", ("smca-single-scale", "detr"), 14, R50, *own)
         else:
             weights = str(self.shared / "weights" / "efficientnet_lite0" / "model.safetensors")
             own = ("--size", "small", "--backbone-weights", weights, "--pretrain-epochs", "30")

@@ -82,7 +82,8 @@ def train_on(request: TrainRequest, recipe: Recipe, data: DataSet, restart: bool
     model = new_detector(recipe.config(data.train.class_names))
     notes = [load_backbone(model.backbone, model.config.backbone, recipe.backbone_weights)]
     if request.init:
-        notes = notes[recipe.backbone_weights == "none" :] + start_from(model, request.init)
+        beginning = start_from(model, request.init)
+        notes = beginning if recipe.backbone_weights == "none" else [*notes, *beginning]
     freeze(model, request.freeze)
     progress = Progress("training")
     for line in [*_describe(data, recipe, device), *notes]:
