@@ -21,9 +21,10 @@ def fairness(recipes: Mapping[str, Recipe]) -> str:
     lines = [
         "## What was set to be fair",
         "",
-        "One trainer (AdamW, clipping, schedule), order of the images, augmentation, evaluator and backbone, with the",
-        "same initial values for each seed. Criterion: focal loss, L1 and GIoU on every decoder layer after Hungarian",
-        "matching, but for systems whose own losses are part of what they are (said below). Equal for all:",
+        "One trainer (AdamW, clipping, schedule), order of the images, augmentation, evaluator and backbone (up to the",
+        "coarsest map that a system reads), with the same initial values for each seed. Criterion: focal loss, L1 and",
+        "GIoU on every decoder layer after Hungarian matching, but for systems whose own losses are part of what they",
+        "are (said below). Equal for all:",
         "",
         *(f"- `{key}`: {value}" for key, value in common.items()),
         "",

@@ -2,7 +2,8 @@
 
 Sources: torchvision ResNets (R50, R101; `dilation` = DC5), "plain" (plain_backbone.py) and any timm feature extractor.
 Everything a kernel above 1x1 would read from padding is zero (padding.py). Networks that average over the whole map
-(squeeze-and-excite, group norm, attention) would still read padding: their images run one by one.
+(squeeze-and-excite, group norm, attention) would still read padding: their images run one by one. What comes after the
+coarsest level that is read is not built: it would cost time and hold parameters that no gradient reaches.
 
 C6 of the paper is a 3x3 stride-2 convolution on C5 and belongs to the input projection (input_projection.py).
 Raises ConfigurationError for unknown names and for levels a network does not have.
@@ -58,11 +59,33 @@ def build_trunk(config: SmcaConfig) -> Trunk:
     )
 
 
+def _level_names(strides: Sequence[int]) -> list[str]:
+    """c3 at stride 8, c4 at 16 and so on; a second map of one stride is DC5's c5."""
+    names: list[str] = []
+    for stride in strides:
+        name = f"c{stride.bit_length() - 1}"
+        names.append("c5" if name in names else name)
+    return names
+
+
+def _read(strides: Sequence[int], config: SmcaConfig) -> int:
+    """How many maps there are up to the coarsest that is read; all, where one is wanted that is not there."""
+    wanted, names = read_levels(config), _level_names(strides)
+    return max(map(names.index, wanted)) + 1 if wanted <= set(names) else len(names)
+
+
+def read_levels(config: SmcaConfig) -> set[str]:
+    """The network's levels that the detector reads; c6 is made of c5."""
+    return {"c5" if level == "c6" else level for level in config.levels}
+
+
 def _plain(config: SmcaConfig) -> Trunk:
-    sizes = tuple(config.backbone_widths), tuple(config.backbone_blocks)
-    network = PlainBackbone(*sizes, config.backbone_norm, config.dilation)
+    strides = [8, 16, 16 if config.dilation else 32]
+    read = _read(strides, config)
+    widths, blocks = tuple(config.backbone_widths)[: 2 + read], tuple(config.backbone_blocks)[:read]
+    network = PlainBackbone(widths, blocks, config.backbone_norm, config.dilation)
     stages = [list(stage.parameters()) for stage in network.stages]
-    return Trunk(network, stages, list(config.backbone_widths[2:]), [8, 16, 16 if config.dilation else 32])
+    return Trunk(network, stages, list(widths[2:]), strides[:read])
 
 
 def _resnet(config: SmcaConfig) -> Trunk:
@@ -75,10 +98,11 @@ def _resnet(config: SmcaConfig) -> Trunk:
     except NotImplementedError as error:
         raise ConfigurationError(f"backbone '{config.backbone}' with dilation=True: {error}") from error
     network = cast(ResNet, model)  # as all of RESNETS are
-    width = network.fc.in_features
-    body = IntermediateLayerGetter(network, {"layer2": "c3", "layer3": "c4", "layer4": "c5"})
-    stages = _stages(body, ("bn1", *(f"layer{i}" for i in range(1, 5))))
-    return Trunk(body, stages, [width // 4, width // 2, width], [8, 16, 16 if config.dilation else 32])
+    width, strides = network.fc.in_features, [8, 16, 16 if config.dilation else 32]
+    read = _read(strides, config)
+    body = IntermediateLayerGetter(network, {f"layer{i}": f"c{i + 1}" for i in range(2, 2 + read)})
+    stages = _stages(body, ("bn1", *(f"layer{i}" for i in range(1, 2 + read))))
+    return Trunk(body, stages, [width // 4, width // 2, width][:read], strides[:read])
 
 
 def _timm(config: SmcaConfig) -> Trunk:
@@ -95,9 +119,21 @@ def _timm(config: SmcaConfig) -> Trunk:
             f"'{config.backbone}' with dilation={config.dilation} has no feature levels: {error}"
         ) from error
     maps = cast(FeatureInfo, network.feature_info)  # what `features_only` adds
+    if (read := _read(maps.reduction(), config)) < len(maps.reduction()):
+        network = timm.create_model(name, features_only=True, out_indices=maps.out_indices[:read], **dilated)
+        maps = cast(FeatureInfo, network.feature_info)
+        _drop_blocks_after(network, maps.module_name()[-1])
     if config.backbone_norm == "frozen":
         freeze_norms(network)
     return Trunk(network, _stages(network, maps.module_name()), maps.channels(), maps.reduction())
+
+
+def _drop_blocks_after(network: nn.Module, end: str) -> None:
+    """Timm drops them by itself, but for its EfficientNets and MobileNets, whose maps end with "blocks.N"."""
+    place, _, last = end.partition(".")
+    blocks = getattr(network, place, None)
+    if isinstance(blocks, nn.Sequential) and last.isdecimal():
+        del blocks[int(last) + 1 :]
 
 
 def _stages(network: nn.Module, ends: Sequence[str]) -> list[list[nn.Parameter]]:
@@ -128,8 +164,8 @@ def _probed(trunk: Trunk, name: str) -> list[SpatialLayer]:
 def _geometry(trunk: Trunk, layers: list[SpatialLayer], integer: bool) -> dict[str, LevelGeometry]:
     """Geometry of the maps the network returns, by level; `integer` cells lie at whole numbers."""
     levels = {}
-    for channels, stride in zip(trunk.channels, trunk.strides, strict=True):
-        name = "c5" if f"c{stride.bit_length() - 1}" in levels else f"c{stride.bit_length() - 1}"
+    names = _level_names(trunk.strides)
+    for name, channels, stride in zip(names, trunk.channels, trunk.strides, strict=True):
         offset = 0.0 if integer else first_centre(layers, stride) / stride
         levels[name] = LevelGeometry(name, stride, channels, offset)
     return levels
@@ -142,7 +178,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.config = config
         trunk = build_trunk(config)
-        wanted = {"c5" if level == "c6" else level for level in config.levels}
+        wanted = read_levels(config)
         layers = _probed(trunk, config.backbone)
         levels = _geometry(trunk, layers, config.cell_position == "integer")
         if missing := wanted - set(levels):

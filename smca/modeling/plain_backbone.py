@@ -51,7 +51,8 @@ class Residual(nn.Module):
 
 
 class PlainBackbone(nn.Module):
-    """[B, 3, H, W] -> [C3, C4, C5]; widths at strides 2, 4, 8, 16, 32; residual blocks at strides 8, 16, 32.
+    """[B, 3, H, W] -> [C3, C4, C5]; widths at strides 2, 4, 8, 16, 32; residual blocks at strides 8, 16, 32;
+    shorter lists make fewer maps.
 
     dilated: the last stage stays at stride 16 and looks twice as far instead (DC5).
     """
@@ -60,7 +61,7 @@ class PlainBackbone(nn.Module):
         super().__init__()
         counts = (0, 0, *blocks)
         inputs = (3, *widths[:-1])
-        steps = [(2, 1)] * 4 + [(1, 2) if dilated else (2, 1)]
+        steps = [*[(2, 1)] * 4, (1, 2) if dilated else (2, 1)][: len(widths)]
         self.stages = nn.ModuleList(
             nn.Sequential(
                 ConvNorm(before, width, norm, *step),
