@@ -1,10 +1,11 @@
 """Large images in overlapping tiles, put together so that every object comes out once, with its whole box.
 
-An image is seen in views, coarse to fine: as a whole, then in tiles of 4 S, 2 S and S pixels a side (as many doublings
-as fit), each prepared for the model like any image. Neighbours of one size share half of their side, so that an object
-nearly so long is uncut in one of them, and a longer one in the views twice as coarse, where it is still a quarter of a
-side: no object depends on luck with the seams, and each is judged where it is seen best, in the finest views that show
-it uncut for sure (`View.least`). What only a coarser view takes for an object is none.
+An image is seen in views, coarse to fine: as a whole, then in tiles of 4 S, 2 S and S pixels a side (doubled until the
+whole shows all that they may cut at `SEEN` of its side or more), each prepared for the model like any image. Neighbours
+of one size share half of their side, so that an object nearly so long is uncut in one of them, and a longer one in the
+views twice as coarse, where it is still a fifth of a side: no object depends on luck with the seams, and each is judged
+where it is seen best, in the finest views that show it uncut for sure (`View.least`). What only a coarser view takes
+for an object is none.
 
 The detections of a view are assigned one to one to those gathered before (highest sum of overlaps, the same class
 preferred), by what both views can show of them: a box that a seam cuts is compared with the part of the other on its
@@ -33,6 +34,7 @@ from smca.sizes import ImageSize
 
 OVERLAP = 1 / 2
 MARGIN = 1 / 50
+SEEN = 1 / 5
 SMALLEST = 32
 SAME = 0.5
 OTHER_CLASS = 0.5
@@ -89,9 +91,9 @@ def views(size: ImageSize, tile: int) -> list[View]:
     """Return the views of an image of that size, coarse to fine."""
     longest = max(size)
     sides = [tile] if tile < longest else []
-    while sides and 3 * sides[-1] < longest:
+    while sides and _uncut(sides[-1]) < SEEN * longest:
         sides.append(2 * sides[-1])
-    leasts = [0.0, *(_shared(side) - 2 * MARGIN * side for side in sides)]
+    leasts = [0.0, *map(_uncut, sides)]
     found = [View(0, 0, size.width, size.height, least=leasts.pop())]
     for side, least in zip(reversed(sides), reversed(leasts), strict=True):
         across, down = _starts(size.width, side), _starts(size.height, side)
@@ -103,6 +105,11 @@ def views(size: ImageSize, tile: int) -> list[View]:
 def _shared(side: int) -> int:
     """Pixels that neighbours have in common, at least."""
     return round(OVERLAP * side)
+
+
+def _uncut(side: int) -> float:
+    """The length up to which an object is whole in one of two neighbours."""
+    return _shared(side) - 2 * MARGIN * side
 
 
 def _starts(length: int, side: int) -> list[int]:

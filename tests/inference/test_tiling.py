@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -97,6 +97,7 @@ def test_every_object_comes_out_once_and_whole(
 
 
 @settings(deadline=None, max_examples=100)
+@example(scene=(ImageSize(height=360, width=21), np.array([[0.0, 60, 21, 126]]), np.array([0])), tile=64)
 @given(scene=scenes(least=21, crowded=False), tile=st.integers(64, 100))
 def test_no_object_depends_on_luck_with_the_seams(scene: tuple[ImageSize, np.ndarray, np.ndarray], tile: int) -> None:
     """Blind to what is below a fifth of a view, the detector still finds all that is a fifth of a tile."""
