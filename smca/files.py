@@ -1,22 +1,31 @@
-"""Files on disk: written completely or not at all, also entry by entry; JSON errors with their position.
+"""Files on disk: written completely or not at all, also entry by entry, by one process at a time; JSON errors with
+their position.
 
 Errors raised: `DataError` for JSON that cannot be read, `OutputError` for a place that cannot be written.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 from smca.errors import DataError, OutputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 NO_TEXT = "backslashreplace"  # the bytes of a file's name that are no UTF-8: as JSON writes such signs too
+LOCK = ".lock"
+HELD = (errno.EACCES, errno.EAGAIN)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -135,3 +144,29 @@ def claim_folder(path: Path, advice: str = "choose another or empty it") -> Path
     except OSError as error:
         raise OutputError(f"cannot create output folder {path}: {error.strerror or error}") from error
     return path
+
+
+@contextmanager
+def alone(folder: Path, whose: str) -> Iterator[None]:
+    """Keep all other processes out of such a block of the same folder: there it is an OutputError that names `whose`.
+
+    The system lets go what a killed process held, and forked loaders do not inherit it. On Windows, and where the file
+    system knows no locks, nobody is kept out.
+    """
+    with ExitStack() as held:
+        with writing(folder / LOCK):
+            file = held.enter_context((folder / LOCK).open("w"))
+        if not _locked(file):
+            raise OutputError(f"another {whose} writes into {folder} now: wait for it or stop it")
+        yield
+
+
+def _locked(file: TextIO) -> bool:
+    """False where another process holds it."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in HELD
+    return True

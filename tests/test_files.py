@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from smca import files
 from smca.errors import DataError, OutputError
-from smca.files import JsonList, claim_folder, is_file, is_folder, read_json, write_atomically, write_json
+from smca.files import JsonList, alone, claim_folder, is_file, is_folder, read_json, write_atomically, write_json
+from tests.held import held
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -125,6 +127,44 @@ def test_a_file_cannot_be_claimed_as_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot create output folder"):
         claim_folder(tmp_path / "file")
+
+
+def test_one_process_at_a_time_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
+    refused = pytest.raises(OutputError, match=f"another test writes into {tmp_path} now")
+    with held(tmp_path), refused, alone(tmp_path, "test"):
+        raise AssertionError
+    with alone(tmp_path, "test"):
+        pass
+
+
+def test_a_forked_process_does_not_hold_on(tmp_path: Path) -> None:
+    with alone(tmp_path, "test"):
+        reads, writes = os.pipe()
+        child = os.fork()
+        if not child:
+            os.read(reads, 1)
+            os._exit(0)
+    try:
+        with held(tmp_path):
+            pass
+    finally:
+        os.write(writes, b"x")
+        os.waitpid(child, 0)
+
+
+def test_without_locks_nobody_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with held(tmp_path):
+        monkeypatch.setattr("fcntl.lockf", unknown)
+        with alone(tmp_path, "test"):
+            pass
+
+
+def test_a_place_that_cannot_be_held_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"cannot write .*gone"), alone(tmp_path / "gone", "test"):
+        raise AssertionError
 
 
 @given(st.lists(JSON, max_size=4))

@@ -23,7 +23,7 @@ from smca.comparison.folder import PRETRAINED, ComparisonFolder, ComparisonReque
 from smca.comparison.measures import PeakMemory, measure
 from smca.comparison.table import write_table
 from smca.errors import ConfigurationError, OutputError
-from smca.files import read_json, write_atomically, write_json
+from smca.files import alone, read_json, write_atomically, write_json, writing
 from smca.inference.loading import pick_device
 from smca.progress import Progress, duration
 from smca.training.detector import new_detector
@@ -55,6 +55,12 @@ class Comparison:
         """Train what is not trained yet, measure it, write the table; returns the folder."""
         self.request.read()
         self._claim()
+        with alone(self.out, "smca compare"):
+            write_json(self.out / "comparison.json", self.request.to_json())
+            self._run()
+        return self.out
+
+    def _run(self) -> None:
         runs = [(name, seed) for seed in range(self.request.seeds) for name in self.recipes]
         started, trained = time.monotonic(), 0
         with Progress("comparing") as progress:
@@ -63,7 +69,6 @@ class Comparison:
                 write_table(self.place, self.recipes, self.failed)
                 left = (time.monotonic() - started) / max(1, trained) * (len(runs) - done)
                 progress.print(f"comparing: {done} of {len(runs)} runs ({name}), {duration(left)} left")
-        return self.out
 
     def _claim(self) -> None:
         asked, path = self.request.to_json(), self.out / "comparison.json"
@@ -76,8 +81,8 @@ class Comparison:
             raise OutputError(f"{self.out} is in use and no comparison: choose another --out")
         for recipe in self.recipes.values():
             recipe.config()
-        self.out.mkdir(parents=True, exist_ok=True)
-        write_json(path, asked)
+        with writing(self.out):
+            self.out.mkdir(parents=True, exist_ok=True)
 
     def _one(self, name: str, seed: int) -> bool:
         """Train and measure one run unless it is done; returns whether there was anything to do."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
-import torch
 from torch import distributed
 from transformers import ProgressCallback, TrainingArguments, set_seed
 from transformers.integrations import get_available_reporting_integrations
@@ -33,6 +34,7 @@ from smca.progress import Progress
 from smca.training.bad_batches import FOLDER
 from smca.training.beginning import initial_model
 from smca.training.crop_warm_up import CropDataset, coarsest_levels, warm_up
+from smca.training.describing import describe, steps
 from smca.training.detector import Detector, new_detector
 from smca.training.keeping import NOTICE, Keeper
 from smca.training.precision import prepare_for_speed
@@ -86,19 +88,18 @@ def train_on(request: TrainRequest, recipe: Recipe, data: DataSet, restart: bool
         notes = beginning if recipe.backbone_weights == "none" else [*notes, *beginning]
     freeze(model, request.freeze)
     progress = Progress("training")
-    for line in [*_describe(data, recipe, device), *notes]:
+    for line in [*describe(data, recipe, device), *notes]:
         progress.print(line)
     arguments = _arguments(folder, request, recipe)
-    progress.print(_steps(arguments, recipe))
+    progress.print(steps(arguments, recipe))
     if request.dry_run:
         return folder.path
-    if _is_first_process():
-        _claim(folder, request, recipe, restart)
-    trainer = _trainer(folder, arguments, request, recipe, model, data, progress)
-    if not request.init:
-        warm_backbone(model, data.train, recipe, request)
-    with progress:
-        _run(trainer)
+    with _claimed(folder, request, recipe, restart):
+        trainer = _trainer(folder, arguments, request, recipe, model, data, progress)
+        if not request.init:
+            warm_backbone(model, data.train, recipe, request)
+        with progress:
+            _run(trainer)
     return folder.path
 
 
@@ -116,20 +117,25 @@ def resume(run: Path) -> Path:
         return train_on(dataclasses.replace(request, out=run), recipe, data, restart=True)
     for line in passed_over:
         Progress("training").print(line)
+    with _alone(folder):
+        return _go_on(folder, checkpoint, request, recipe, data)
+
+
+def _go_on(folder: RunFolder, checkpoint: Path, request: TrainRequest, recipe: Recipe, data: DataSet) -> Path:
     set_seed(request.seed)
     rows = folder.metrics(checkpoint)
     if _is_first_process():
         folder.go_back_to(checkpoint)
     if has_waited([row["AP"] or 0.0 for row in rows], recipe.optimisation.patience):
         Progress("training").print(f"stopped early at epoch {rows[-1]['epoch']}: nothing to go on with")
-        return run
+        return folder.path
     model = new_detector(recipe.config(data.train.class_names))
     freeze(model, request.freeze)
     with Progress("training") as progress:
         progress.print(f"going on from {checkpoint}")
         trainer = _trainer(folder, _arguments(folder, request, recipe), request, recipe, model, data, progress)
         _run(trainer, checkpoint)
-    return run
+    return folder.path
 
 
 def _run(trainer: DetectionTrainer, checkpoint: Path | None = None) -> None:
@@ -176,50 +182,26 @@ def _check_free(path: Path) -> None:
         raise OutputError(f"output folder {path} is in use: {hint}choose another --out")
 
 
-def _claim(folder: RunFolder, request: TrainRequest, recipe: Recipe, restart: bool) -> None:
-    """Make the run's folder and write down what it is."""
-    if restart:
-        folder.clear()
-    else:
+@contextmanager
+def _claimed(folder: RunFolder, request: TrainRequest, recipe: Recipe, restart: bool) -> Iterator[None]:
+    """Make the run's folder, and write down what it is."""
+    if _is_first_process() and not restart:
         claim_folder(folder.path, f"choose another, or go on with it: smca resume {folder.path}")
-    folder.write_request(request, recipe.to_yaml())
+    with _alone(folder):
+        if _is_first_process():
+            folder.clear()
+            folder.write_request(request, recipe.to_yaml())
+        yield
+
+
+def _alone(folder: RunFolder) -> AbstractContextManager[None]:
+    """No other training, but for the processes of this one."""
+    return folder.alone() if _is_first_process() else nullcontext()
 
 
 def _is_first_process() -> bool:
     """Of a distributed run, the one that writes."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def _describe(data: DataSet, recipe: Recipe, device: torch.device) -> list[str]:
-    splits: list[Split] = [data.train, *([data.val] if data.val else [])]
-    lines = [line for split in splits for line in split.findings.lines()]
-    sizes = ", ".join(f"{len(split.records)} {split.name}" for split in splits)
-    plan = recipe.optimisation
-    lines.append(f"{sizes} images, {len(data.train.class_names)} classes")
-    lines.append(
-        f"{recipe.name}: {plan.epochs} epochs, batch {plan.batch}, learning rate {plan.lr:g} "
-        f"(backbone {plan.backbone_lr:g}), short side {recipe.image_size}, {_arithmetic(recipe, device)}, "
-        f"on {device.type}"
-    )
-    return lines
-
-
-def _steps(arguments: TrainingArguments, recipe: Recipe) -> str:
-    """How an update's images are made up."""
-    processes, micro = arguments.world_size, arguments.per_device_train_batch_size
-    times = arguments.gradient_accumulation_steps
-    return f"an update: {recipe.optimisation.batch} images = {processes} processes x {times} steps x {micro} images"
-
-
-def _arithmetic(recipe: Recipe, device: torch.device) -> str:
-    """The precision as it will be, and why, where it is not the recipe's."""
-    if recipe.optimisation.precision == "bf16" and not has_bfloat16(device):
-        return "fp32 (no bfloat16 arithmetic here)"
-    if recipe.optimisation.precision == "fp16" and not has_float16(device):
-        return "fp32 (no float16 arithmetic here)"
-    if recipe.optimisation.precision == "fp16" and device.type == "cpu":
-        return "fp16 (slower than fp32 on a CPU)"
-    return recipe.optimisation.precision
 
 
 def warm_backbone(model: Detector, train: Split, recipe: Recipe, request: TrainRequest) -> None:

@@ -4,6 +4,7 @@
     RUN/metrics.jsonl    one object an epoch         RUN/tensorboard
     RUN/report.html      the page of the run
     RUN/best, RUN/last   MODELs                      RUN/checkpoints   what `smca resume` goes on from
+    RUN/.lock            held by who trains in it
 
 Every file appears complete or not at all. A checkpoint holds the metrics.jsonl of its moment too: with it best scores
 and early stopping go back to where the run goes on.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from smca.errors import OutputError
-from smca.files import read_json, write_atomically, write_json
+from smca.files import LOCK, alone, read_json, write_atomically, write_json
 from smca.inference.saving import recover_model, save_model
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.training.checkpoints import Checkpoints
@@ -53,12 +55,16 @@ class RunFolder:
             )
         return TrainRequest.from_json(read_json(self.path / "run.json"))
 
+    def alone(self) -> AbstractContextManager[None]:
+        """No other process trains in the run meanwhile."""
+        return alone(self.path, "training")
+
     def clear(self) -> None:
         """Remove all but the request."""
         for entry in self.path.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
-            elif entry.name not in REQUEST:
+            elif entry.name not in (*REQUEST, LOCK):
                 entry.unlink()
 
     def keep_checkpoint(self, step: int) -> None:

@@ -20,6 +20,7 @@ from smca.errors import ConfigurationError, DataError, OutputError
 from smca.sizes import ImageSize
 from smca.training.recipes.contestants import CONTESTANTS, SIZES, contestant
 from smca.training.request import TrainRequest
+from tests.held import held
 
 SMALL = (
     "backbone_widths=[4,8,8,8,8]",
@@ -135,6 +136,15 @@ def test_a_comparison_goes_on_where_it_was_stopped(
     assert rows(out)["detr"]["AP_deviation"] is not None
     with pytest.raises(OutputError, match="another comparison"):
         Comparison(dataclasses.replace(asked, epochs=3), out).run()
+
+
+def test_one_process_at_a_time(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    Comparison(request(scenes, "detr"), out).run()
+    before = (out / "comparison.json").read_text()
+    with held(out), pytest.raises(OutputError, match="another smca compare writes"):
+        Comparison(request(scenes, "detr", seeds=2), out).run()
+    assert (out / "comparison.json").read_text() == before
 
 
 def test_what_a_killed_comparison_left_half_done_is_done_again(scenes: Path, tmp_path: Path) -> None:

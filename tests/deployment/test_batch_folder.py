@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,11 +11,9 @@ from smca.deployment.batch.attempts import DIED, MOST_ATTEMPTS, Attempts
 from smca.deployment.batch.folder import BatchFolder, Manifest, model_hash
 from smca.deployment.batch.listing import Shard
 from smca.errors import ClusterError, OutputError
+from tests.held import held
 
 MANIFEST = Manifest("0123", "/images", 0.5, "fp32", None)
-HOLDS = (
-    "import fcntl,sys,time; f=open(sys.argv[1],'w'); fcntl.flock(f,fcntl.LOCK_EX); print(1,flush=True); time.sleep(60)"
-)
 
 
 @pytest.mark.parametrize(
@@ -55,13 +51,8 @@ def test_only_whole_files_of_this_batch_count_as_done(tmp_path: Path) -> None:
 
 def test_two_processes_do_not_write_at_once(tmp_path: Path) -> None:
     folder = BatchFolder.claimed(tmp_path, MANIFEST)
-    words = [sys.executable, "-c", HOLDS, str(tmp_path / "_lock")]
-    with subprocess.Popen(words, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        with pytest.raises(OutputError, match="another smca batch writes"), folder.alone():
-            pass
-        other.kill()
+    with held(tmp_path), pytest.raises(OutputError, match="another smca batch writes"), folder.alone():
+        pass
     with folder.alone():
         pass
 

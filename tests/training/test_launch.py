@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 import smca
 from smca.errors import ConfigurationError, DataError, DeviceError, ModelError, OutputError, SmcaError, WeightsError
+from smca.files import LOCK
 from smca.modeling.image_processing import SmcaImageProcessor
 from smca.training import launch
 from smca.training.run_folder import RunFolder
@@ -44,6 +45,7 @@ def test_a_run_leaves_models_numbers_and_what_it_was(scenes: Path, tmp_path: Pat
     run = launch.train(small_request(scenes, tmp_path / "run"))
     assert run == tmp_path / "run"
     assert {path.name for path in run.iterdir()} == {
+        LOCK,
         "run.json", "recipe.yaml", "metrics.jsonl", "report.html", "tensorboard", "best", "last", "checkpoints",
     }  # fmt: skip
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -17,6 +17,7 @@ from smca.training.checkpoints import flaw_of
 from smca.training.recorder import Recorder
 from smca.training.request import TrainRequest
 from smca.training.run_folder import RunFolder
+from tests.held import held
 from tests.training.runs import small_request
 
 STEPS = 2  # updates an epoch
@@ -134,6 +135,17 @@ def test_without_a_whole_checkpoint_nothing_is_touched(whole: Path, tmp_path: Pa
     with pytest.raises(OutputError, match=r"run has lost its checkpoints.*smca train --init .*last"):
         launch.resume(run)
     assert len(rows(run)) == 4
+
+
+def test_a_run_that_another_process_trains_is_left_alone(whole: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(whole, tmp_path / "run")
+    with held(run), pytest.raises(OutputError, match=f"another training writes into {run} now"):
+        launch.resume(run)
+    shutil.rmtree(run / "checkpoints")
+    (run / "metrics.jsonl").write_text("")
+    with held(run), pytest.raises(OutputError, match="another training"):
+        launch.resume(run)
+    assert (run / "last").is_dir()
 
 
 def test_a_finished_run_stays_as_it_is(whole: Path) -> None:

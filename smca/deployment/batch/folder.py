@@ -11,7 +11,6 @@ something else, by another batch, or by a process that still runs.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from smca.deployment.batch.listing import Shard
 from smca.errors import OutputError
-from smca.files import claim_folder, read_json, write_json
+from smca.files import alone, claim_folder, read_json, write_json
 
 MANIFEST = "_manifest.json"
 
@@ -78,16 +77,10 @@ class BatchFolder:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Work in the folder while no other process does; what killed ones left half done is removed."""
-        try:
-            with (self.path / "_lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._clean()
-                yield
-                self._clean()
-        except BlockingIOError as error:
-            raise OutputError(f"another smca batch writes into {self.path} now; wait for it or stop it") from error
-        except PermissionError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+        with alone(self.path, "smca batch"):
+            self._clean()
+            yield
+            self._clean()
 
     def _clean(self) -> None:
         shutil.rmtree(self.attempts, ignore_errors=True)
