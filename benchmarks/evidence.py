@@ -57,8 +57,7 @@ R50 = (
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "fixed-spread": ("smca-single-scale", {"spread": "fixed"}),
     "single-spread": ("smca-single-scale", {"spread": "single"}),
-    "single-scale-c5": ("smca-single-scale", {"levels": ("c5",)}),  # the middle one of smca's three, as in R50
-    "c3-c4-c5": ("smca", {"levels": ("c3", "c4", "c5")}),  # levels around that of smca-single-scale, as in R50
+    "single-scale-c5": ("smca-single-scale", {"levels": ("c5",)}),  # the middle one of smca's three, as in the paper
     "intra-intra": ("smca", {"encoder": ("intra", "intra")}),
     "multi-multi": ("smca", {"encoder": ("multi", "multi")}),
     "no-selection": ("smca", {"scale_selection": False}),
