@@ -111,7 +111,7 @@ class Evidence:
             write_atomically(files[-1], dataclasses.replace(recipe, model={**recipe.model, **change}).to_yaml())
             settings += [f"{name}:{one}" for one in TRIALS[self._best(base)]]
         for kind in ("runs", "backbones"):
-            shutil.copytree(source / kind, out / kind, dirs_exist_ok=True)
+            shutil.copytree(source / kind, out / kind, ignore=shutil.ignore_patterns("detr-*"), dirs_exist_ok=True)
         write_json(
             out / "comparison.json", read_json(source / "comparison.json") | {"overrides": ["flip=0", *settings]}
         )
