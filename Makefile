@@ -32,7 +32,7 @@ quickstart: $(VENV)/.main
 	unset OMP_NUM_THREADS; $(BIN)/smca quickstart
 
 test: check audit
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check --quiet .
