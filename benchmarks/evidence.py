@@ -158,8 +158,8 @@ class Evidence:
         out = self.runs / name
         page = _portable(out / "table.md").replace("convergence.png", f"{name}.png")
         write_atomically(RESULTS / f"{name}.md", page)
-        for kind, suffix in (("table.json", "json"), ("convergence.png", "png")):
-            write_atomically(RESULTS / f"{name}.{suffix}", (out / kind).read_bytes())
+        write_atomically(RESULTS / f"{name}.json", _portable(out / "table.json"))
+        write_atomically(RESULTS / f"{name}.png", (out / "convergence.png").read_bytes())
 
     def _trials(self, system: str) -> dict[str, dict[str, Any]]:
         """The row of each trial that the system was given."""

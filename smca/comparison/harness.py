@@ -25,6 +25,7 @@ from smca.comparison.table import write_table
 from smca.errors import ConfigurationError, OutputError
 from smca.files import alone, read_json, write_atomically, write_json, writing
 from smca.inference.loading import pick_device
+from smca.machine import machine
 from smca.progress import Progress, duration
 from smca.training.detector import new_detector
 from smca.training.launch import resume, train, warm_backbone
@@ -92,7 +93,8 @@ class Comparison:
         try:
             with PeakMemory() as memory:
                 self._train(name, seed)
-            write_json(folder.path / "measures.json", {**measure(folder, self._looked_at(seed)), **memory.found()})
+            found = {**measure(folder, self._looked_at(seed)), **memory.found(), **machine()}
+            write_json(folder.path / "measures.json", found)
             self.failed.pop(name, None)
         except Exception as error:
             if _of_the_disk(error):

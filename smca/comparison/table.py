@@ -8,7 +8,7 @@ evaluation, the shared warm-up of the backbone and UP-DETR's pre-training.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -39,7 +39,13 @@ def write_table(place: ComparisonFolder, recipes: Mapping[str, Recipe], failed: 
     best = max((row["AP"] or 0.0 for row in rows), default=0.0)
     for row in rows:
         row.update(_times(runs[row["model"]], best))
-    results = {**machine(), "request": place.request.to_json(), "best_AP": best, "rows": rows}
+    results = {
+        **machine(),
+        "made_on": _made_on(place, recipes),
+        "request": place.request.to_json(),
+        "best_AP": best,
+        "rows": rows,
+    }
     write_json(place.path / "table.json", results)
     curves = {name: [_curve(epochs) for epochs in found] for name, found in runs.items() if found}
     if curves:
@@ -59,6 +65,12 @@ def _finished(place: ComparisonFolder, name: str) -> list[Epochs]:
             next(elapsed)
             found.append([{**epoch, "elapsed": after} for epoch, after in zip(epochs, elapsed, strict=True)])
     return found
+
+
+def _made_on(place: ComparisonFolder, names: Iterable[str]) -> list[str]:
+    """Machine and day of all finished runs: a comparison may go on elsewhere."""
+    runs = [_measures(place, name, seed) for name in names for seed in range(place.request.seeds)]
+    return sorted({f"{run.get('machine', 'unknown machine')}; {run.get('date', 'unknown day')}" for run in runs if run})
 
 
 def _row(place: ComparisonFolder, name: str, runs: Sequence[Epochs]) -> dict[str, Any]:
@@ -133,7 +145,7 @@ def markdown(results: dict[str, Any], fair: str, plot: bool) -> str:
         "",
         f"`{command}`",
         "",
-        f"{results['machine']}; {results['date']}. AP on val, in percent; best epoch by AP, means over seeds with the",
+        f"{' and '.join(results['made_on'])}. AP on val, in percent; best epoch by AP, means over seeds with the",
         f"deviation between them. The best system's AP is {100 * results['best_AP']:.1f}; epochs and seconds",
         '(training, warm-up and evaluation included) to half, three quarters and nine tenths of it; "-": not reached.',
         "",

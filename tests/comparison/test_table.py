@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smca.comparison.table import _row_of_curves, _times
+from smca.comparison.folder import ComparisonFolder, ComparisonRequest
+from smca.comparison.table import _made_on, _row_of_curves, _times
+from smca.files import write_json
 
 
 def epochs(*aps: float) -> list[dict[str, Any]]:
@@ -40,3 +43,11 @@ def test_what_one_seed_never_reached_has_no_time() -> None:
     assert times["epochs_to_90"] is None
     assert _times([], best=0.4)["epochs_to_50"] is None
     assert _times([epochs(0.0)], best=0.0)["epochs_to_50"] is None
+
+
+def test_a_comparison_that_went_on_elsewhere_names_both_machines(tmp_path: Path) -> None:
+    place = ComparisonFolder(ComparisonRequest(tmp_path, seeds=3), tmp_path)
+    for seed, machine in enumerate(("a laptop", "a server", "a laptop")):
+        place.folder("smca", seed).path.mkdir(parents=True)
+        write_json(place.folder("smca", seed).path / "measures.json", {"machine": machine, "date": "2026-11-30"})
+    assert _made_on(place, ("smca", "detr")) == ["a laptop; 2026-11-30", "a server; 2026-11-30"]
