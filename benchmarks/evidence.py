@@ -157,7 +157,7 @@ class Evidence:
     def _page(self, name: str) -> None:
         out = self.runs / name
         page = _portable(out / "table.md").replace("convergence.png", f"{name}.png")
-        write_atomically(RESULTS / f"{name}.md", page)
+        write_atomically(RESULTS / f"{name}.md", page.replace("# Comparison", f"# Comparison: {name}", 1))
         write_atomically(RESULTS / f"{name}.json", _portable(out / "table.json"))
         write_atomically(RESULTS / f"{name}.png", (out / "convergence.png").read_bytes())
 
