@@ -17,6 +17,7 @@ from typing import cast
 
 from smca.files import write_atomically
 from smca.training.recipes import find_recipe
+from smca.training.recipes.rows import RECALLED
 from smca.training.run_folder import RunFolder
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -107,7 +108,7 @@ def line(better: str, worse: str, what: str, deviation: float) -> str:
     papers = [find_recipe(ROWS[row]).origin for row in (better, worse)]
     found = differences(better, worse)
     mean, error = statistics.mean(found), deviation / math.sqrt(len(found))
-    recalled = "" if papers[0].measured_by == papers[1].measured_by else " (recalled)"
+    recalled = " (recalled)" if RECALLED in [one.measured_by for one in papers] else ""
     paper = cast(float, papers[0].expected_ap) - cast(float, papers[1].expected_ap)
     return (
         f"| {what} | `{better}`, `{worse}` | {paper:+.1f}{recalled} | {mean:+.1f} ± {error:.1f} | {len(found)} | "

@@ -39,9 +39,10 @@ def write_table(place: ComparisonFolder, recipes: Mapping[str, Recipe], failed: 
     best = max((row["AP"] or 0.0 for row in rows), default=0.0)
     for row in rows:
         row.update(_times(runs[row["model"]], best))
+    here = machine()
     results = {
-        **machine(),
-        "made_on": _made_on(place, recipes),
+        **here,
+        "made_on": _made_on(place, recipes) or [_where(here)],
         "request": place.request.to_json(),
         "best_AP": best,
         "rows": rows,
@@ -70,7 +71,11 @@ def _finished(place: ComparisonFolder, name: str) -> list[Epochs]:
 def _made_on(place: ComparisonFolder, names: Iterable[str]) -> list[str]:
     """Machine and day of all finished runs: a comparison may go on elsewhere."""
     runs = [_measures(place, name, seed) for name in names for seed in range(place.request.seeds)]
-    return sorted({f"{run.get('machine', 'unknown machine')}; {run.get('date', 'unknown day')}" for run in runs if run})
+    return sorted({_where(run) for run in runs if run})
+
+
+def _where(made: Mapping[str, Any]) -> str:
+    return f"{made.get('machine', 'unknown machine')}; {made.get('date', 'unknown day')}"
 
 
 def _row(place: ComparisonFolder, name: str, runs: Sequence[Epochs]) -> dict[str, Any]:

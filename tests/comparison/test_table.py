@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from smca.comparison.folder import ComparisonFolder, ComparisonRequest
-from smca.comparison.table import _made_on, _row_of_curves, _times
-from smca.files import write_json
+from smca.comparison.table import _made_on, _row_of_curves, _times, write_table
+from smca.files import read_json, write_json
+from smca.machine import machine
+from smca.training.recipes.contestants import contestant
 
 
 def epochs(*aps: float) -> list[dict[str, Any]]:
@@ -47,7 +49,15 @@ def test_what_one_seed_never_reached_has_no_time() -> None:
 
 def test_a_comparison_that_went_on_elsewhere_names_both_machines(tmp_path: Path) -> None:
     place = ComparisonFolder(ComparisonRequest(tmp_path, seeds=3), tmp_path)
-    for seed, machine in enumerate(("a laptop", "a server", "a laptop")):
+    for seed, owner in enumerate(("a laptop", "a server", "a laptop")):
         place.folder("smca", seed).path.mkdir(parents=True)
-        write_json(place.folder("smca", seed).path / "measures.json", {"machine": machine, "date": "2026-11-30"})
+        write_json(place.folder("smca", seed).path / "measures.json", {"machine": owner, "date": "2026-11-30"})
     assert _made_on(place, ("smca", "detr")) == ["a laptop; 2026-11-30", "a server; 2026-11-30"]
+
+
+def test_a_comparison_in_which_nothing_is_done_names_this_machine(tmp_path: Path) -> None:
+    place = ComparisonFolder(ComparisonRequest(tmp_path, models=("detr",)), tmp_path)
+    write_table(place, {"detr": contestant("detr", "tiny")}, {"detr": "no memory"})
+    here = machine()
+    assert read_json(tmp_path / "table.json")["made_on"] == [f"{here['machine']}; {here['date']}"]
+    assert f"\n{here['machine']}; {here['date']}. AP on val" in (tmp_path / "table.md").read_text()
