@@ -124,7 +124,7 @@ def main() -> None:
         "",
         "Written by `python benchmarks/orderings.py` from the runs of [scenes-tiny](scenes-tiny.md),",
         "[scenes-detr](scenes-detr.md), [bccd-small](bccd-small.md), [bccd-lite0](bccd-lite0.md) and",
-        " [ablations](ablations.md), which name machine and day.",
+        "[ablations](ablations.md), which name machine and day.",
         "",
         "## When SMCA passes the best that DETR has",
         "",
