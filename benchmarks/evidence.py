@@ -29,7 +29,7 @@ from benchmarks.tuning import TRIALS, Tuning, write_page
 from smca.files import read_json, write_atomically, write_json
 from smca.training.recipes.contestants import contestant
 
-KEPT = ("comparison.json", "table.json", "recipes/*.yaml", "backbones/*.json")
+KEPT = ("comparison.json", "table.json", "recipes/*.yaml", "backbones/*.json", "pretrained/*.json")
 MEASURED = "measures.json"  # a run that has it is done
 OURS = ("smca", "smca-single-scale", "smca-head-shared", "detr")
 TWO = ("smca", "detr")
