@@ -33,7 +33,7 @@ KEPT = ("comparison.json", "table.json", "recipes/*.yaml", "backbones/*.json", "
 MEASURED = "measures.json"  # a run that has it is done
 OURS = ("smca", "smca-single-scale", "smca-head-shared", "detr")
 TWO = ("smca", "detr")
-EPOCHS, LONG, LONG_CELLS = 8, 80, 160
+EPOCHS = 8
 DIGITS = ("flip=0",)
 LITE0 = (
     *("backbone=timm/tf_efficientnet_lite0", "backbone_norm=batch", "frozen_stages=3", "crop_epochs=8"),
@@ -67,48 +67,57 @@ class Evidence:
 
     def run(self, name: str) -> None:
         """Make or finish one comparison; "tuning" is several."""
-        self._data()
         if name == "tuning":
-            tunings = (self._scenes(), self._small(), self._lite0())
-            for tuning in tunings:
-                tuning.run(self.runs)
-            write_page(tunings)
+            self._tune()
             return
-        if name in ("scenes-tiny", "scenes-detr"):
-            systems, epochs, more = (OURS, EPOCHS, ("--seeds", "3")) if name == "scenes-tiny" else (("detr",), LONG, ())
-            self._compare(name, self.scenes, systems, epochs, (*DIGITS, *self._scenes().of(systems)), *more)
+        if name == "scenes-tiny":
+            self._compare(name, self.scenes, OURS, EPOCHS, self._on_scenes().best_of(OURS), "--seeds", "3")
+        elif name == "scenes-detr":
+            self._compare(name, self.scenes, ("detr",), 80, self._on_scenes().best_of(("detr",)))
         elif name == "ablations":
             self._ablations()
-        elif name in ("bccd-small", "bccd-detr"):
-            systems, epochs = (TWO, 40) if name == "bccd-small" else (("detr",), LONG_CELLS)
-            self._compare(name, self.cells, systems, epochs, self._small().of(systems), "--size", "small")
+        elif name == "bccd-small":
+            self._compare(name, self.cells, TWO, 40, self._from_scratch().best_of(TWO), "--size", "small")
+        elif name == "bccd-detr":
+            self._compare(name, self.cells, ("detr",), 160, self._from_scratch().best_of(("detr",)), "--size", "small")
         elif name == "bccd-r50":
             own = ("--size", "r50", "--backbone-weights", "none", "--device", "cuda")
             self._compare(name, self.cells, ("smca-single-scale", "detr"), 14, R50, *own)
         else:
-            tuning = self._lite0()
-            settings = (*tuning.settings, *tuning.of(TWO), *tuning.of(("detr",), "up-detr"))
-            self._compare(name, self.cells, (*TWO, "up-detr"), 20, settings, *tuning.options, "--pretrain-epochs", "30")
+            tuning, systems = self._on_lite0(), (*TWO, "up-detr")
+            own = (*tuning.options, "--pretrain-epochs", "30")
+            self._compare(name, self.cells, systems, 20, tuning.best_of(systems), *own)
         self._page(name)
 
-    def _scenes(self) -> Tuning:
-        part = self.runs / "scenes-part"
-        return Tuning("tuning-scenes", part, "500 scenes, judged by 200 others", OURS, 16, DIGITS)
+    def _tune(self) -> None:
+        tunings = (self._on_scenes(), self._from_scratch(), self._on_lite0())
+        for tuning in tunings:
+            tuning.run(self.runs)
+        write_page(tunings)
 
-    def _small(self) -> Tuning:
-        part, what = self.runs / "bccd-part", "233 pictures of blood cells, judged by every fifth, 59"
-        return Tuning("tuning-bccd-small", part, what, TWO, 16, (), ("--size", "small"))
+    def _on_scenes(self) -> Tuning:
+        if not self.scenes.exists():
+            smca("data", "scenes", str(self.scenes), "--images", "1150", "--val-images", "150")
+        data = part(self.scenes, self.runs / "scenes-part", slice(500), slice(500, 700))
+        return Tuning("tuning-scenes", data, "500 scenes, judged by 200 others", OURS, 16, DIGITS)
 
-    def _lite0(self) -> Tuning:
+    def _from_scratch(self) -> Tuning:
+        data = part(self.cells, self.runs / "bccd-part", slice(None), slice(None, None, 5))
+        what = "233 pictures of blood cells, judged by every fifth, 59"
+        return Tuning("tuning-bccd-small", data, what, TWO, 16, (), ("--size", "small"))
+
+    def _on_lite0(self) -> Tuning:
         weights = str(self.shared / "weights" / "efficientnet_lite0" / "model.safetensors")
         options = ("--size", "small", "--backbone-weights", weights)
-        return dataclasses.replace(self._small(), name="tuning-bccd-lite0", epochs=8, settings=LITE0, options=options)
+        return dataclasses.replace(
+            self._from_scratch(), name="tuning-bccd-lite0", epochs=8, settings=LITE0, options=options
+        )
 
     def _ablations(self) -> None:
         """Rows that scenes-tiny has are taken from there."""
         out, source = self._restored("ablations", self.scenes), self._restored("scenes-tiny", self.scenes)
-        tuning, files = self._scenes(), []
-        settings = [*DIGITS, *tuning.of(OURS[:3])]
+        tuning, files = self._on_scenes(), []
+        settings = list(tuning.best_of(OURS[:3]))
         for name, (base, change) in ABLATIONS.items():
             recipe = contestant(base, "tiny")
             files.append(self.runs / f"{name}.yaml")
@@ -119,12 +128,6 @@ class Evidence:
         write_json(out / "comparison.json", read_json(source / "comparison.json") | {"overrides": settings})
         systems = (*OURS[:3], *map(str, files))
         self._compare("ablations", self.scenes, systems, EPOCHS, tuple(settings), "--seeds", "3")
-
-    def _data(self) -> None:
-        if not self.scenes.exists():
-            smca("data", "scenes", str(self.scenes), "--images", "1150", "--val-images", "150")
-        part(self.scenes, self.runs / "scenes-part", slice(500), slice(500, 700))
-        part(self.cells, self.runs / "bccd-part", slice(None), slice(None, None, 5))
 
     def _compare(
         self, name: str, data: Path, systems: tuple[str, ...], epochs: int, settings: tuple[str, ...], *more: str

@@ -18,6 +18,7 @@ TRIALS: dict[str, tuple[str, ...]] = {
     "longer-warm-up": ("warmup=.2",),
     "all-of-these": (*SLOW, "pre_norm=false", "reference_factor=1", "warmup=.2"),
 }
+KIN = {"up-detr": "detr"}
 LEARNED = 0.01  # an AP below it is noise: then the loss decides
 
 
@@ -43,24 +44,26 @@ class Tuning:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(kept, portable(out / "table.json"))
 
-    def of(self, systems: tuple[str, ...], heir: str = "") -> tuple[str, ...]:
-        """What was best for each, as settings of it, or of the `heir` that is another's kin and was not tuned."""
-        return tuple(f"{heir or system}:{one}" for system in systems for one in TRIALS[self.best(system)])
+    def best_of(self, systems: tuple[str, ...]) -> tuple[str, ...]:
+        """The settings of all trials, and for each system those of its best."""
+        return (*self.settings, *(f"{one}:{setting}" for one in systems for setting in TRIALS[self.best(one)]))
 
     def best(self, system: str) -> str:
-        """Its trial of the highest AP or, where nothing was learned, of the lowest loss."""
-        trials = self._trials(system)
+        """Its trial of the highest AP or, where nothing was learned, of the lowest loss; its kin's if not tuned."""
+        trials = self._trials(KIN.get(system, system))
         if max(row["AP"] for row in trials.values()) < LEARNED:
             return min(trials, key=lambda trial: trials[trial]["last_loss"])
         return max(trials, key=lambda trial: trials[trial]["AP"])
 
     def table(self) -> list[str]:
         """The section of the page."""
+        machines = sorted({f"{table['machine']}; {table['date']}" for table in self._tables().values()})
+        shared = "".join(f" `{one}`" for one in self.settings)
         head = [
             f"## {self.name}",
             "",
-            f"{self.epochs} epochs of {self.what}"
-            + (f"; all with {' '.join(f'`{one}`' for one in self.settings)}." if self.settings else "."),
+            f"{self.epochs} epochs of {self.what}{f'; all with{shared}' if shared else ''}. Tables written on:",
+            f"{' / '.join(machines)}.",
             "",
             f"| trial | settings | {' | '.join(self.systems)} |",
             "|---" * (2 + len(self.systems)) + "|",
@@ -78,8 +81,10 @@ class Tuning:
 
     def _trials(self, system: str) -> dict[str, dict[str, Any]]:
         """The row of each trial that the system was given."""
-        tables = {trial: read_json(RECORDS / self.name / f"{trial}.json")["rows"] for trial in TRIALS}
-        return {trial: row for trial, rows in tables.items() for row in rows if row["model"] == system}
+        return {name: row for name, table in self._tables().items() for row in table["rows"] if row["model"] == system}
+
+    def _tables(self) -> dict[str, dict[str, Any]]:
+        return {trial: read_json(RECORDS / self.name / f"{trial}.json") for trial in TRIALS}
 
 
 def write_page(tunings: tuple[Tuning, ...]) -> None:
